@@ -1,0 +1,332 @@
+//! What can go wrong with Ring, and what to do about it.
+//!
+//! Ring: Error Handling; Image Snapshots, Error Handling. The two describe different bodies, and in both the status is
+//! a string: every field is optional here, and a body that is no JSON is kept as a short excerpt. What an error says is
+//! for logs: no token, and of a URL the host at most.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+use jiff::fmt::rfc2822::DateTimeParser;
+use serde_json::Value;
+
+/// The wait when Ring names none. Ring: Rate Limiting, "exponential backoff starting at 1 second".
+pub const DEFAULT_WAIT: Duration = Duration::from_secs(1);
+
+/// How much of any text of Ring's an error keeps, in characters.
+const EXCERPT: usize = 200;
+
+/// The classes of Ring's endpoints. Each has its own circuit breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// The token endpoint.
+    OAuth,
+    /// `users/me`.
+    Users,
+    /// `accounts/me/app-integrations`.
+    Integrations,
+    /// `devices` and their parts.
+    Devices,
+    /// Clips and snapshots.
+    Media,
+}
+
+impl Endpoint {
+    /// All of them, in the order of their declaration.
+    pub(crate) const ALL: [Self; 5] = [Self::OAuth, Self::Users, Self::Integrations, Self::Devices, Self::Media];
+}
+
+/// What the one who asked can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Ask again, not before this has passed. What must not be done twice is to be looked at first.
+    RetryAfter(Duration),
+    /// Refresh the access token, and ask once more.
+    Refresh,
+    /// The device is offline: wait for it to come back, which a webhook tells.
+    Offline,
+    /// The token does not allow this: scope or consent. No refresh helps.
+    OutOfScope,
+    /// There is no such thing within the token's reach (any more).
+    Gone,
+    /// No footage at that time. Near to now there may be some later.
+    NoMedia,
+    /// The recording is still being made: ask again soon.
+    NotReady,
+    /// The same request will fail again.
+    GiveUp,
+}
+
+/// Why there is no answer to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Ring answered with an error.
+    #[error(transparent)]
+    Api(Box<ApiError>),
+    /// The request surely did not reach Ring.
+    #[error("the request to Ring was not sent")]
+    NotSent(#[source] NotSent),
+    /// It was sent, and no whole answer came: Ring may have done what was asked.
+    #[error("no whole answer came from Ring")]
+    Unclear(#[source] Unclear),
+    /// A redirect led to where this client does not go.
+    #[error("a redirect of Ring's was not followed: {0}")]
+    Redirect(RedirectRefused),
+    /// A whole answer came, and it is not what was asked for.
+    #[error("Ring's answer can't be used: {0}")]
+    Unusable(&'static str),
+    /// The answer is larger than this client takes.
+    #[error("Ring's answer is larger than {limit} bytes")]
+    TooLarge {
+        /// The bound, in bytes.
+        limit: u64,
+    },
+}
+
+/// Why a request surely did not reach Ring.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSent {
+    /// There was no connection: the name, the route, the handshake, or the time for them.
+    #[error("no connection could be made")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// This class of endpoint has failed too often of late.
+    #[error("the circuit is open for another {0:?}")]
+    CircuitOpen(Duration),
+    /// The rate budget is spent, or Ring has asked to be left alone.
+    #[error("the rate budget is spent for another {0:?}")]
+    BudgetSpent(Duration),
+    /// The request can't be right.
+    #[error("the request is not valid: {0}")]
+    Invalid(&'static str),
+}
+
+/// How an answer went missing.
+#[derive(Debug, thiserror::Error)]
+pub enum Unclear {
+    /// It did not come, or not on, in time.
+    #[error("the time for it ran out")]
+    TimedOut,
+    /// The connection broke.
+    #[error("the connection broke")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why a redirect was not followed. Of the target only the host is told, as its query may be a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectRefused {
+    /// There were more than three.
+    #[error("there were too many")]
+    TooMany,
+    /// It has no `Location`, or one that is no URL.
+    #[error("it names no usable place")]
+    NoLocation,
+    /// The target is not https on its own port, or carries a user name.
+    #[error("{host} is not to be reached by plain https")]
+    NotHttps {
+        /// The target's host.
+        host: String,
+    },
+    /// The target is not among the hosts that media may come from.
+    #[error("{host} is not a host that media may come from")]
+    NotAllowed {
+        /// The target's host.
+        host: String,
+    },
+    /// The target is, or resolves to, an address that is not public.
+    #[error("{host} has no public address")]
+    NotPublic {
+        /// The target's host.
+        host: String,
+    },
+}
+
+impl Error {
+    /// What can be done about it.
+    pub fn decision(&self) -> Decision {
+        match self {
+            Self::Api(answer) => answer.decision(),
+            Self::NotSent(NotSent::CircuitOpen(wait) | NotSent::BudgetSpent(wait)) => Decision::RetryAfter(*wait),
+            Self::NotSent(NotSent::Invalid(_)) => Decision::GiveUp,
+            // What can't be read may be a proxy's page, which passes.
+            Self::NotSent(NotSent::Unreachable(_)) | Self::Unclear(_) | Self::Unusable(_) => {
+                Decision::RetryAfter(DEFAULT_WAIT)
+            }
+            Self::Redirect(_) | Self::TooLarge { .. } => Decision::GiveUp,
+        }
+    }
+
+    /// Ring's answer, where there was one: its status and ids, for logs.
+    pub fn answer(&self) -> Option<&ApiError> {
+        match self {
+            Self::Api(answer) => Some(answer),
+            _ => None,
+        }
+    }
+}
+
+/// An answer of Ring's with an error status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// What was asked.
+    pub endpoint: Endpoint,
+    /// Whether the answer came from Ring's API itself, or from where a redirect led.
+    pub redirected: bool,
+    /// The HTTP status. What the body says about it is not read.
+    pub status: u16,
+    /// `errors[0].id`: Ring's id of the request.
+    pub id: Option<String>,
+    /// `X-Request-ID`.
+    pub request_id: Option<String>,
+    /// `errors[0].code`, or the `error` of OAuth.
+    pub code: Option<String>,
+    /// `errors[0].title`.
+    pub title: Option<String>,
+    /// `errors[0].detail`, or the `error_description` of OAuth.
+    pub detail: Option<String>,
+    /// `errors[0].source.pointer`: which field of the request it is about.
+    pub pointer: Option<String>,
+    /// The beginning of a body that could not be read.
+    pub excerpt: Option<String>,
+    /// `Retry-After`.
+    pub retry_after: Option<Duration>,
+}
+
+impl ApiError {
+    /// Reads an answer with an error status. `secrets` are cut out of whatever it says, as a server may quote what it
+    /// was sent; of a body from elsewhere than Ring's API nothing is kept that is not in Ring's form, as storage
+    /// services quote signatures.
+    pub(crate) fn read(
+        endpoint: Endpoint,
+        redirected: bool,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        secrets: &[&str],
+    ) -> Self {
+        let said = |text: &str| Some(excerpt(text, secrets)).filter(|text| !text.is_empty());
+        let json = serde_json::from_slice::<Value>(body).ok();
+        let error = json.as_ref().and_then(|json| json.pointer("/errors/0"));
+        let field = |path: &str| {
+            error
+                .and_then(|error| error.pointer(path))
+                .and_then(Value::as_str)
+                .and_then(said)
+        };
+        let oauth = |name: &str| {
+            json.as_ref()
+                .and_then(|json| json.get(name))
+                .and_then(Value::as_str)
+                .and_then(said)
+        };
+        let excerpt = (json.is_none() && !redirected)
+            .then(|| said(&String::from_utf8_lossy(body)))
+            .flatten();
+        Self {
+            endpoint,
+            redirected,
+            status: status.as_u16(),
+            id: field("/id"),
+            request_id: text_header(headers, "x-request-id").and_then(said),
+            code: field("/code").or_else(|| oauth("error")),
+            title: field("/title"),
+            detail: field("/detail").or_else(|| oauth("error_description")),
+            pointer: field("/source/pointer"),
+            excerpt,
+            retry_after: retry_after(headers),
+        }
+    }
+
+    /// What can be done about it, by what was asked.
+    pub fn decision(&self) -> Decision {
+        let wait = Decision::RetryAfter(self.retry_after.unwrap_or(DEFAULT_WAIT));
+        match (self.status, self.endpoint) {
+            // A presigned URL that has run out says 403 or so, and says nothing about our token.
+            _ if self.is_stale_link() => wait,
+            (401, _) | (403, Endpoint::Users) => Decision::Refresh,
+            (403, _) => Decision::OutOfScope,
+            (404, _) => Decision::Gone,
+            (416, _) => Decision::NoMedia,
+            (425, _) => Decision::NotReady,
+            (503, _) if self.is_offline() => Decision::Offline,
+            (408 | 429 | 500.., _) => wait,
+            _ => Decision::GiveUp,
+        }
+    }
+
+    /// 503 means that the device is offline, or that Ring is busy: the words tell which. Ring: Live Video, "Device
+    /// Offline"; Error Handling, 503; Image Snapshots, SERVER_BUSY.
+    pub fn is_offline(&self) -> bool {
+        let said = |text: &Option<String>, words: &str| {
+            text.as_ref()
+                .is_some_and(|text| text.to_ascii_lowercase().contains(words))
+        };
+        self.status == 503
+            && (said(&self.code, "offline")
+                || said(&self.detail, "offline")
+                || said(&self.title, "offline")
+                || said(&self.title, "device unavailable"))
+    }
+
+    /// Where a redirect led, a refusal that is not in Ring's words means that the URL has run out. Asking Ring once
+    /// more gives another one.
+    pub(crate) fn is_stale_link(&self) -> bool {
+        self.redirected
+            && matches!(self.status, 400 | 401 | 403 | 404 | 410)
+            && !matches!(
+                self.code.as_deref(),
+                Some("INVALID_PAYLOAD" | "REQUEST_FORBIDDEN" | "DEVICE_NOT_FOUND")
+            )
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ring answered {}", self.status)?;
+        for (name, text) in [
+            ("code", &self.code),
+            ("title", &self.title),
+            ("detail", &self.detail),
+            ("pointer", &self.pointer),
+            ("body", &self.excerpt),
+            ("id", &self.id),
+            ("request id", &self.request_id),
+        ] {
+            if let Some(text) = text {
+                write!(f, ", {name} {text:?}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `Retry-After`: seconds, or a date. A date counts from the answer's own `Date`, so that no clock of ours has a say.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = text_header(headers, "retry-after")?.trim();
+    if value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Whatever does not fit is for ever.
+        return (!value.is_empty()).then(|| Duration::from_secs(value.parse().unwrap_or(u32::MAX.into())));
+    }
+    let instant = |text: &str| DateTimeParser::new().parse_timestamp(text).ok();
+    let until = instant(value)?;
+    let now = instant(text_header(headers, header::DATE.as_str())?)?;
+    Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
+}
+
+pub(crate) fn text_header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// One line, of a bounded length, without any of the secrets.
+fn excerpt(text: &str, secrets: &[&str]) -> String {
+    let text = secrets
+        .iter()
+        .filter(|secret| !secret.is_empty())
+        .fold(text.to_owned(), |text, secret| text.replace(secret, "[hidden]"));
+    text.chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .take(EXCERPT)
+        .collect()
+}

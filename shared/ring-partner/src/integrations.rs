@@ -1,0 +1,121 @@
+//! The link between a Ring user and a partner's user. Ring: App Integration.
+//!
+//! Both calls are needed: POST with the nonce, then PATCH to `completed`. Ring says `awaiting` before the one and after
+//! it, so its status tells nothing about which has happened: callers keep their own state.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Where an integration stands, in Ring's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum IntegrationStatus {
+    /// Verified, or about to be: the configuration on the partner's side is not finished.
+    Awaiting,
+    /// Configured and operational.
+    Completed,
+    /// A word that Ring's documentation does not list.
+    Other(String),
+}
+
+impl IntegrationStatus {
+    /// Ring's word for it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Awaiting => "awaiting",
+            Self::Completed => "completed",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+impl From<String> for IntegrationStatus {
+    fn from(word: String) -> Self {
+        match word.as_str() {
+            "awaiting" => Self::Awaiting,
+            "completed" => Self::Completed,
+            _ => Self::Other(word),
+        }
+    }
+}
+
+impl From<IntegrationStatus> for String {
+    fn from(status: IntegrationStatus) -> Self {
+        status.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for IntegrationStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What PATCH answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Integration {
+    /// Where the integration stands now.
+    pub status: IntegrationStatus,
+    /// The masked identifier that the Ring user sees.
+    pub account_identifier: Option<String>,
+    /// When it was changed.
+    pub updated_at: Option<Timestamp>,
+}
+
+impl Integration {
+    pub(crate) fn parse(body: &[u8]) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Answer {
+            status: IntegrationStatus,
+            account_identifier: Option<String>,
+            updated_at: Option<serde_json::Value>,
+        }
+        let Answer {
+            status,
+            account_identifier,
+            updated_at,
+        } = serde_json::from_slice(body)?;
+        let updated_at = updated_at
+            .as_ref()
+            .and_then(|time| time.as_str())
+            .and_then(|time| time.parse().ok());
+        Ok(Self {
+            status,
+            account_identifier,
+            updated_at,
+        })
+    }
+}
+
+/// The partner's user as Ring may show it: `user@example.com` becomes `u***r@example.com`, one or two letters before
+/// the `@` become the first and the stars, and anything that is no e-mail address is masked whole by the same rule.
+///
+/// The number of stars is fixed, so the length stays hidden too.
+pub fn mask_identifier(identifier: &str) -> String {
+    let identifier = identifier.trim();
+    match identifier.rsplit_once('@') {
+        Some((local, domain)) if is_domain(domain) => format!("{}@{domain}", masked(local)),
+        _ => masked(identifier),
+    }
+}
+
+fn is_domain(domain: &str) -> bool {
+    !domain.is_empty()
+        && !domain
+            .chars()
+            .any(|letter| letter.is_whitespace() || letter.is_control())
+}
+
+fn masked(text: &str) -> String {
+    let mut letters = text.chars().filter(|letter| !letter.is_control());
+    let first = letters.next().map(String::from).unwrap_or_default();
+    // Of two letters one stays hidden, so the second is never shown as the last.
+    let last = letters
+        .next()
+        .and_then(|_| letters.next_back())
+        .map(String::from)
+        .unwrap_or_default();
+    format!("{first}***{last}")
+}

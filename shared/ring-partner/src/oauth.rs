@@ -1,0 +1,265 @@
+//! Tokens, and what Ring's token endpoint says about them. Ring: Token Exchange Flow; Refresh Tokens; Access Tokens.
+//!
+//! Each secret is a type of its own, so that a refresh token can't stand where an access token belongs. None shows
+//! anything in `Debug`, has `Display`, or serialises: [`expose`](AccessToken::expose) is the one way out. How and where
+//! they are kept is the caller's matter.
+
+use std::fmt;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::{ApiError, Error};
+use crate::signature::without_line_break;
+
+/// The longest token that is taken, in bytes.
+const LONGEST_TOKEN: usize = 16 * 1024;
+
+/// The longest authorization code that is taken, in bytes.
+const LONGEST_CODE: usize = 2048;
+
+/// The life that is assumed for an access token whose answer names none, which Ring's always does: short, as a token
+/// refreshed too early costs a request, and one used too late costs an error.
+pub const ASSUMED_LIFE: Duration = Duration::from_secs(3600);
+
+/// No answer may claim more: it keeps `now + expires_in` within what an instant can be.
+const LONGEST_LIFE: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// What was offered as a secret can't be one. Says nothing of what was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is empty, too long, or has characters that none can have")]
+pub struct MalformedSecret(&'static str);
+
+macro_rules! secret {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(SecretString);
+
+        impl $name {
+            /// Takes the secret after a look at its length and characters.
+            pub fn new(secret: impl Into<String>) -> Result<Self, MalformedSecret> {
+                let secret = SecretString::from(secret.into());
+                let check: fn(&str) -> bool = $check;
+                if check(secret.expose_secret()) { Ok(Self(secret)) } else { Err(MalformedSecret($what)) }
+            }
+
+            /// The secret in clear.
+            pub fn expose(&self) -> &str {
+                self.0.expose_secret()
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(…)"))
+            }
+        }
+    };
+}
+
+secret! {
+    /// What opens Ring's API for one user, for about four hours. It goes into `Authorization: Bearer`.
+    AccessToken, "an access token", is_token
+}
+
+secret! {
+    /// What new tokens are had for, for about thirty days. It goes to the token endpoint and nowhere else.
+    RefreshToken, "a refresh token", is_token
+}
+
+secret! {
+    /// The code that Ring sends to the Token Exchange URL: good once, for sixty seconds.
+    AuthorizationCode, "an authorization code", is_code
+}
+
+/// What can stand in a header or a form as it is: visible ASCII.
+fn is_token(token: &str) -> bool {
+    (1..=LONGEST_TOKEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The characters that RFC 3986 lets stand in a query. A `%` among them would be one decoded too little.
+fn is_code(code: &str) -> bool {
+    (1..=LONGEST_CODE).contains(&code.len())
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?".contains(&byte))
+}
+
+/// The client id and client secret of Ring's developer portal.
+#[derive(Clone)]
+pub struct Credentials {
+    client_id: String,
+    client_secret: SecretString,
+}
+
+impl Credentials {
+    /// Takes both as the portal showed them. One trailing line break each, as editors and shells leave it, is dropped.
+    pub fn new(client_id: impl Into<String>, client_secret: impl Into<String>) -> Result<Self, MalformedSecret> {
+        let client_id = without_line_break(client_id.into());
+        let client_secret = SecretString::from(without_line_break(client_secret.into()));
+        if client_id.is_empty() {
+            return Err(MalformedSecret("the client id"));
+        }
+        if client_secret.expose_secret().is_empty() {
+            return Err(MalformedSecret("the client secret"));
+        }
+        Ok(Self {
+            client_id,
+            client_secret,
+        })
+    }
+
+    /// The client id, which is no secret.
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// The client secret in clear.
+    pub fn expose_secret(&self) -> &str {
+        self.client_secret.expose_secret()
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the token endpoint answers to a code or a refresh token.
+#[derive(Debug, Clone)]
+pub struct TokenResponse {
+    /// For requests, from now on.
+    pub access_token: AccessToken,
+    /// For the next refresh. It replaces the one that was sent; if there is none, the sent one stays good.
+    pub refresh_token: Option<RefreshToken>,
+    /// How long the access token lives, from the moment of the answer.
+    pub expires_in: Duration,
+    /// What the tokens allow, in Ring's words.
+    pub scope: Option<String>,
+}
+
+impl TokenResponse {
+    /// Reads a 200 of the token endpoint. Only what can't be done without is asked for, as the tokens in it may be the
+    /// only ones left.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Answer {
+            access_token: Option<String>,
+            refresh_token: Option<String>,
+            #[serde(default)]
+            expires_in: Value,
+            #[serde(default)]
+            scope: Value,
+        }
+        // serde's own error may quote what it read.
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| Error::Unusable("it is no token response"))?;
+        let unusable = |_| Error::Unusable("it has no usable token");
+        Ok(Self {
+            access_token: AccessToken::new(answer.access_token.unwrap_or_default()).map_err(unusable)?,
+            refresh_token: answer
+                .refresh_token
+                .map(RefreshToken::new)
+                .transpose()
+                .map_err(unusable)?,
+            expires_in: life(&answer.expires_in),
+            scope: answer.scope.as_str().map(str::to_owned),
+        })
+    }
+}
+
+/// `expires_in` is a number of seconds; that some servers send it as a string is tolerated.
+fn life(expires_in: &Value) -> Duration {
+    let seconds = match expires_in {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    seconds.map_or(ASSUMED_LIFE, |seconds: f64| {
+        Duration::try_from_secs_f64(seconds.max(0.0).floor())
+            .unwrap_or(LONGEST_LIFE)
+            .min(LONGEST_LIFE)
+    })
+}
+
+/// Why no tokens came.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// Ring does not take this code or refresh token (any more).
+    #[error("Ring does not take this grant")]
+    InvalidGrant,
+    /// Ring does not take this client id or secret: a matter of the configuration, and no verdict on any grant.
+    #[error("Ring does not take the client id or secret")]
+    InvalidClient,
+    /// The request surely did not reach Ring: it may be made again.
+    #[error("the request to Ring's token endpoint was not sent")]
+    NotSent(#[source] Box<Error>),
+    /// Ring answered that it can't do it now.
+    #[error("Ring's token endpoint is unavailable (status {status})")]
+    Unavailable {
+        /// The status of the answer: 408, 429 or of the 500s.
+        status: u16,
+        /// How long Ring asks to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// It was sent, and no whole answer came: Ring may have done it, and then the sent token is spent.
+    #[error("no usable answer came from Ring's token endpoint")]
+    Unclear(#[source] Box<Error>),
+    /// Ring refused for a reason that its documentation does not list.
+    #[error("Ring's token endpoint refused (status {status}, code {code:?})")]
+    Rejected {
+        /// The status of the answer.
+        status: u16,
+        /// The `error` of the answer, where it has one.
+        code: Option<String>,
+    },
+}
+
+impl TokenError {
+    /// How long to wait before asking again, where that may help at all.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::NotSent(source) => match source.decision() {
+                crate::Decision::RetryAfter(wait) => Some(wait),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for TokenError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotSent(_) => Self::NotSent(Box::new(error)),
+            Error::Api(answer) => Self::from(&*answer),
+            _ => Self::Unclear(Box::new(error)),
+        }
+    }
+}
+
+impl From<&ApiError> for TokenError {
+    /// The form of an error is not documented: RFC 6749's `error`, and Ring's own `code` and `title`, are all read.
+    fn from(answer: &ApiError) -> Self {
+        let code = answer.code.as_deref().or(answer.title.as_deref());
+        let word = code.map(|code| code.trim().to_ascii_lowercase().replace([' ', '-'], "_"));
+        match (answer.status, word.as_deref()) {
+            (400 | 401, Some("invalid_grant")) => Self::InvalidGrant,
+            (400 | 401, Some("invalid_client" | "unauthorized_client")) | (401, _) => Self::InvalidClient,
+            (408 | 429 | 500.., _) => Self::Unavailable {
+                status: answer.status,
+                retry_after: answer.retry_after,
+            },
+            (status, _) => Self::Rejected {
+                status,
+                code: code.map(str::to_owned),
+            },
+        }
+    }
+}
