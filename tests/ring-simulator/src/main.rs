@@ -1,1 +1,3 @@
+//! The offline Ring as a program.
+
 fn main() {}

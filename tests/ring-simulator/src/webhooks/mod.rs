@@ -1,0 +1,3 @@
+//! Webhooks.
+#[derive(Default)]
+pub(crate) struct Webhooks;
