@@ -1,86 +1,201 @@
-//! The client of Ring's API.
+//! The client of Ring's API: one method for each thing that can be asked for.
+//!
+//! Every wait, body and repetition has a bound, set in [`Settings`]. Requests that may be made again (GET, and PATCH,
+//! which sets what it says) are, with back-off and jitter, and as `Retry-After` says while that is short; what must not
+//! be done twice is done once, and its error tells whether it surely was not sent ([`Error::NotSent`]) or may have been
+//! received ([`Error::Unclear`]). Redirects are never followed but for media. The client reads no environment, uses no
+//! proxy, keeps no cookies, and refreshes no token by itself: [`Error::decision`] says when to.
 
+mod addresses;
+mod breaker;
+mod budget;
+mod downloads;
+mod listing;
 mod redirects;
 mod settings;
+mod transport;
 
+use std::fmt;
 use std::sync::Arc;
 
-pub use settings::{Settings, SettingsError};
+use bytes::Bytes;
+use http::Method;
+use serde::Serialize;
+use url::form_urlencoded;
 
-use crate::error::NotSent;
+use crate::error::{Endpoint, NotSent};
 use crate::{
     AccessToken, AuthorizationCode, ClipRequest, Credentials, Device, DeviceId, Error, Integration, IntegrationStatus,
     Media, Nonce, RefreshToken, SnapshotRequest, TokenError, TokenResponse, User,
 };
 
-/// Ring's API. Cheap to clone; clones share connections, budget and circuits.
-#[derive(Debug, Clone)]
-pub struct Ring(Arc<Inner>);
+pub use settings::{Settings, SettingsError};
+pub(crate) use transport::broken;
+use transport::{Call, Transport};
 
-#[derive(Debug)]
-struct Inner {
-    settings: Settings,
-}
+/// Ring's API. Cheap to clone; clones share connections, budget and circuits.
+#[derive(Clone)]
+pub struct Ring(Arc<Transport>);
 
 impl Ring {
     /// Makes a client. Nothing is connected to yet.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
-        settings.check()?;
-        Ok(Self(Arc::new(Inner { settings })))
+        Transport::new(settings).map(|transport| Self(Arc::new(transport)))
     }
 
-    /// Exchanges a code for tokens.
-    pub async fn exchange_code(&self, _: &Credentials, _: &AuthorizationCode) -> Result<TokenResponse, TokenError> {
-        Err(self.absent().into())
+    /// Exchanges a code for tokens. A code is good once: the request is made again, once, only if no connection came
+    /// about. Ring: Token Exchange Flow.
+    pub async fn exchange_code(
+        &self,
+        credentials: &Credentials,
+        code: &AuthorizationCode,
+    ) -> Result<TokenResponse, TokenError> {
+        let grant = [("grant_type", "authorization_code"), ("code", code.expose())];
+        match self.tokens(credentials, &grant).await {
+            Err(Error::NotSent(NotSent::Unreachable(_))) => self.tokens(credentials, &grant).await,
+            result => result,
+        }
+        .map_err(TokenError::from)
     }
 
-    /// Exchanges a refresh token for new tokens.
-    pub async fn refresh(&self, _: &Credentials, _: &RefreshToken) -> Result<TokenResponse, TokenError> {
-        Err(self.absent().into())
+    /// Exchanges a refresh token for new tokens, in one attempt: a refresh token may be good once, and what to do when
+    /// an answer is lost is for the one who keeps it. Ring: Refresh Token Exchange.
+    pub async fn refresh(&self, credentials: &Credentials, token: &RefreshToken) -> Result<TokenResponse, TokenError> {
+        let grant = [("grant_type", "refresh_token"), ("refresh_token", token.expose())];
+        self.tokens(credentials, &grant).await.map_err(TokenError::from)
     }
 
-    /// The user behind a token.
-    pub async fn me(&self, _: &AccessToken) -> Result<User, Error> {
-        Err(self.absent())
+    /// The user behind a token. Ring: Users API.
+    pub async fn me(&self, token: &AccessToken) -> Result<User, Error> {
+        let call = Call::new(Endpoint::Users, Method::GET, self.0.endpoint("/v1/users/me"), token);
+        User::parse(&self.0.repeat(&call).await?).map_err(|_| Error::Unusable("it is no user"))
     }
 
-    /// Confirms a link.
-    pub async fn confirm_link(&self, _: &AccessToken, _: Option<&str>, _: &Nonce) -> Result<IntegrationStatus, Error> {
-        Err(self.absent())
+    /// Confirms a link, in one attempt: a nonce may be good once. After [`Error::Unclear`] the link may stand. Ring: App
+    /// Integration, POST.
+    pub async fn confirm_link(
+        &self,
+        token: &AccessToken,
+        account_identifier: Option<&str>,
+        nonce: &Nonce,
+    ) -> Result<IntegrationStatus, Error> {
+        #[derive(Serialize)]
+        struct Confirmation<'c> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            account_identifier: Option<&'c str>,
+            nonce: &'c str,
+        }
+        let body = Confirmation {
+            account_identifier,
+            nonce: nonce.as_str(),
+        };
+        let mut call = self.integration(Method::POST, token).json(&body)?;
+        call.secrets = vec![nonce.as_str()];
+        let answer = self.0.once(&call).await?;
+        // Ring has said yes: whatever else it says, the link stands.
+        Ok(Integration::parse(&answer).map_or(IntegrationStatus::Awaiting, |integration| integration.status))
     }
 
-    /// Updates an integration.
+    /// Updates an integration: its status, its identifier, or both. Ring: App Integration, PATCH.
     pub async fn update_integration(
         &self,
-        _: &AccessToken,
-        _: Option<&str>,
-        _: Option<IntegrationStatus>,
+        token: &AccessToken,
+        account_identifier: Option<&str>,
+        status: Option<IntegrationStatus>,
     ) -> Result<Integration, Error> {
-        Err(self.absent())
+        #[derive(Serialize)]
+        struct Update<'c> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            account_identifier: Option<&'c str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            status: Option<&'c str>,
+        }
+        if account_identifier.is_none() && status.is_none() {
+            return Err(Error::NotSent(NotSent::Invalid(
+                "an update needs a status or an identifier",
+            )));
+        }
+        let body = Update {
+            account_identifier,
+            status: status.as_ref().map(IntegrationStatus::as_str),
+        };
+        let answer = self
+            .0
+            .repeat(&self.integration(Method::PATCH, token).json(&body)?)
+            .await?;
+        match (Integration::parse(&answer), status) {
+            (Ok(integration), _) => Ok(integration),
+            // Ring has said yes to what was asked for.
+            (Err(_), Some(status)) => Ok(Integration {
+                status,
+                account_identifier: account_identifier.map(str::to_owned),
+                updated_at: None,
+            }),
+            (Err(_), None) => Err(Error::Unusable("it is no integration")),
+        }
     }
 
-    /// All devices with their parts.
-    pub async fn devices(&self, _: &AccessToken) -> Result<Vec<Device>, Error> {
-        Err(self.absent())
+    /// All devices within the token's reach, each with its four parts. Parts that Ring did not include are fetched from
+    /// where it says they are, within its API. Ring: Device Discovery.
+    pub async fn devices(&self, token: &AccessToken) -> Result<Vec<Device>, Error> {
+        self.0.devices(token).await
     }
 
-    /// One device with its parts.
-    pub async fn device(&self, _: &AccessToken, _: &DeviceId) -> Result<Device, Error> {
-        Err(self.absent())
+    /// One device with its four parts.
+    pub async fn device(&self, token: &AccessToken, device: &DeviceId) -> Result<Device, Error> {
+        self.0.device(token, device).await
     }
 
-    /// A clip.
-    pub async fn clip(&self, _: &AccessToken, _: &DeviceId, _: &ClipRequest) -> Result<Media, Error> {
-        Err(self.absent())
+    /// A clip, which Ring has recorded already: asking does not make one. One attempt (but for a redirect that has run
+    /// out), as the answer may be long. Ring: Media Clips.
+    pub async fn clip(&self, token: &AccessToken, device: &DeviceId, request: &ClipRequest) -> Result<Media, Error> {
+        self.0.download(token, device, "video", request, &["video/mp4"]).await
     }
 
-    /// A snapshot.
-    pub async fn snapshot(&self, _: &AccessToken, _: &DeviceId, _: &SnapshotRequest) -> Result<Media, Error> {
-        Err(self.absent())
+    /// A snapshot. One attempt, as with clips. Ring: Image Snapshots.
+    pub async fn snapshot(
+        &self,
+        token: &AccessToken,
+        device: &DeviceId,
+        request: &SnapshotRequest,
+    ) -> Result<Media, Error> {
+        self.0
+            .download(token, device, "image", request, &["image/jpeg", "image/png"])
+            .await
     }
 
-    fn absent(&self) -> Error {
-        let _ = &self.0.settings;
-        Error::NotSent(NotSent::Invalid("the transport is not there yet"))
+    fn integration<'c>(&self, method: Method, token: &'c AccessToken) -> Call<'c> {
+        Call::new(
+            Endpoint::Integrations,
+            method,
+            self.0.endpoint("/v1/accounts/me/app-integrations"),
+            token,
+        )
+    }
+
+    /// Asks the token endpoint, as RFC 6749 has it: a form, the client's credentials in it, and no PKCE.
+    async fn tokens(&self, credentials: &Credentials, grant: &[(&str, &str); 2]) -> Result<TokenResponse, Error> {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(grant)
+            .append_pair("client_id", credentials.client_id())
+            .append_pair("client_secret", credentials.expose_secret())
+            .finish();
+        let call = Call {
+            endpoint: Endpoint::OAuth,
+            method: Method::POST,
+            url: self.0.settings.oauth_url.clone(),
+            bearer: None,
+            body: Some(("application/x-www-form-urlencoded", Bytes::from(form))),
+            secrets: vec![grant[1].1, credentials.expose_secret()],
+        };
+        TokenResponse::parse(&self.0.once(&call).await?)
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring")
+            .field("settings", &self.0.settings)
+            .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
+use super::redirects::NamedHost;
+use crate::error::DEFAULT_WAIT;
+
 /// How a [`Ring`](crate::Ring) behaves. Start from [`Settings::new`], and change what has to differ.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -34,6 +37,8 @@ pub struct Settings {
     pub body_limit: usize,
     /// How often an idempotent request is made at most.
     pub attempts: usize,
+    /// The wait before the second attempt where Ring names none; it doubles, with jitter. Ring: Rate Limiting.
+    pub first_wait: Duration,
     /// The longest wait before another attempt, or for the budget. What would take longer is an error that says how
     /// long: a Lambda function must not sleep a minute.
     pub longest_wait: Duration,
@@ -61,6 +66,7 @@ impl Settings {
             media_limit: 1 << 30,
             body_limit: 8 << 20,
             attempts: 3,
+            first_wait: DEFAULT_WAIT,
             longest_wait: Duration::from_secs(3),
             circuit_failures: 5,
             circuit_cool_down: Duration::from_secs(15),
@@ -103,6 +109,14 @@ impl Settings {
                 return Err(SettingsError::Url(name));
             }
         }
+        for (list, entries) in [("bearer_hosts", &self.bearer_hosts), ("media_hosts", &self.media_hosts)] {
+            if let Some(entry) = entries.iter().find(|entry| NamedHost::parse(entry).is_none()) {
+                return Err(SettingsError::Host {
+                    list,
+                    entry: entry.clone(),
+                });
+            }
+        }
         for (name, zero) in [
             ("budget_per_second", self.budget_per_second == 0),
             ("connect_timeout", self.connect_timeout.is_zero()),
@@ -133,6 +147,7 @@ impl Settings {
             || self
                 .bearer_hosts
                 .iter()
-                .any(|entry| super::redirects::NamedHost::parse(entry).is_some_and(|named| named.is(url)))
+                .filter_map(|entry| NamedHost::parse(entry))
+                .any(|named| named.is(url))
     }
 }

@@ -83,9 +83,16 @@ impl Document {
             location: None,
             configurations: None,
         };
+        let Some(relationships) = resource
+            .get("relationships")
+            .filter(|relationships| relationships.is_object())
+        else {
+            // It does not say what it relates to: all four have a documented place.
+            return Some((device, PARTS.map(|part| Missing { part, related: None }).into()));
+        };
         let mut missing = Vec::new();
         for part in PARTS {
-            let Some(relationship) = resource.pointer(&format!("/relationships/{part}")) else {
+            let Some(relationship) = relationships.get(part) else {
                 continue;
             };
             match relationship.get("data") {

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use crate::media::Resolution;
 use crate::opaque::opaque_id;
 
-pub(crate) use document::{Document, Missing};
+pub(crate) use document::{Document, Missing, PARTS, attributes};
 pub use zone::{Pixel, Vertex, Zone};
 
 opaque_id! {

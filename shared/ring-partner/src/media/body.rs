@@ -10,6 +10,7 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::Error;
+use crate::client::broken;
 use crate::error::Unclear;
 
 /// The bytes as they arrive. After an error there are no more.
@@ -48,12 +49,4 @@ where
         }
     });
     Body(Box::pin(pieces))
-}
-
-fn broken(error: reqwest::Error) -> Unclear {
-    if error.is_timeout() {
-        Unclear::TimedOut
-    } else {
-        Unclear::Broken(Box::new(error.without_url()))
-    }
 }
