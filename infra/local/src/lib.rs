@@ -1,1 +1,31 @@
-//! The local stack.
+//! The local stack: the repository's own template on an emulator of AWS, against the offline Ring, with nothing installed
+//! but Rust and Python. The program `local` brings it up and walks through it; the system tests use it as a library.
+//!
+//! It leaves out what only production has: TLS at the gateway, limits of memory, and time.
+
+mod aws;
+mod child;
+mod emulator;
+mod failure;
+pub mod journey;
+mod outputs;
+mod place;
+mod programs;
+mod progress;
+mod ring;
+mod stack;
+mod tools;
+mod users;
+mod welcome;
+
+pub use aws::Aws;
+pub use failure::{Failure, Reason};
+pub use outputs::{Outputs, RingUrls};
+pub use place::Place;
+pub use programs::{Profile, packages};
+pub use progress::{Part, Progress, seconds};
+pub use ring::{Credentials, Ring, RingChoice};
+pub use stack::{Options, Stack};
+pub use tools::Tools;
+pub use users::sign_in;
+pub use welcome::welcome;

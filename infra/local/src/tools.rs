@@ -1,0 +1,121 @@
+//! The tools from Python's registry, pinned, each file of requirements in a virtual environment of its own: the emulator
+//! pins libraries apart from `sam`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use tokio::process::Command;
+
+use crate::child;
+use crate::failure::{Doing, Failure};
+use crate::place::{self, Place};
+
+/// The virtual environments, made.
+pub struct Tools {
+    emulator: PathBuf,
+    sam: PathBuf,
+    made: usize,
+}
+
+impl Tools {
+    /// Makes what is missing. Nothing is done where the requirements are those of the last time.
+    pub async fn ready(place: &Place) -> Result<Self, Failure> {
+        let (emulator, sam) = tokio::try_join!(
+            environment(place, "emulator", include_str!("../requirements/emulator.txt")),
+            environment(place, "sam", include_str!("../requirements/sam.txt")),
+        )?;
+        let made = usize::from(emulator.1) + usize::from(sam.1);
+        Ok(Self {
+            emulator: emulator.0,
+            sam: sam.0,
+            made,
+        })
+    }
+
+    /// The emulator's program.
+    pub(crate) fn emulator(&self) -> PathBuf {
+        self.emulator.join("bin/ministack")
+    }
+
+    /// A Python to run the supervisor with.
+    pub(crate) fn python(&self) -> PathBuf {
+        self.emulator.join("bin/python")
+    }
+
+    /// A program beside `sam`: `sam` itself, or `cfn-lint`.
+    pub fn deployer(&self, program: &str) -> PathBuf {
+        self.sam.join("bin").join(program)
+    }
+
+    /// How many were made just now.
+    pub(crate) fn made(&self) -> usize {
+        self.made
+    }
+}
+
+/// The folder of one environment, and whether it was made just now.
+async fn environment(place: &Place, name: &str, requirements: &str) -> Result<(PathBuf, bool), Failure> {
+    let digest = hex::encode(Sha256::digest(requirements));
+    let tools = place.local().join("tools");
+    let folder = tools.join(format!("{name}-{}", &digest[..12]));
+    let stamp = folder.join("complete");
+    if stamp.exists() {
+        return Ok((folder, false));
+    }
+    let lock_path = tools.join(format!("{name}.lock"));
+    // Another process may be making the very same.
+    let _lock = tokio::task::spawn_blocking(move || place::lock(&lock_path))
+        .await
+        .or_fail(|| "Waiting for a lock was cut short".into())??;
+    if stamp.exists() {
+        return Ok((folder, false));
+    }
+    let made = make(place, name, requirements, &folder).await;
+    if made.is_err() {
+        // Half an environment is of no use; the next run starts anew, whether or not this works.
+        let _ = fs::remove_dir_all(&folder);
+    }
+    made?;
+    fs::write(&stamp, &digest).or_fail(|| format!("{} can't be written", stamp.display()))?;
+    Ok((folder, true))
+}
+
+async fn make(place: &Place, name: &str, requirements: &str, folder: &Path) -> Result<(), Failure> {
+    let log = place.local().join("tools").join(format!("{name}.log"));
+    if folder.exists() {
+        fs::remove_dir_all(folder).or_fail(|| format!("{} can't be removed", folder.display()))?;
+    }
+    let mut venv = Command::new("python3");
+    venv.args(["-m", "venv"]).arg(folder);
+    let advice = "install Python 3.10 or newer with its `venv` module (on Debian: apt-get install python3-venv)";
+    child::run(
+        venv,
+        &log,
+        &format!("Python can't make a virtual environment for {name}"),
+        advice,
+    )
+    .await?;
+
+    let pinned = folder.join("requirements.txt");
+    fs::write(&pinned, requirements).or_fail(|| format!("{} can't be written", pinned.display()))?;
+    let mut pip = Command::new(folder.join("bin/python"));
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--progress-bar=off",
+        "-r",
+    ])
+    .arg(pinned);
+    let advice = "look at the log's end: mostly the package registry is out of reach, or this Python is too old";
+    child::run(
+        pip,
+        &log,
+        &format!("The pinned tools of {name} can't be installed"),
+        advice,
+    )
+    .await
+}

@@ -1,0 +1,50 @@
+//! What the program says once a stack is up: where everything is, and lines to paste.
+
+use std::fmt::Write as _;
+
+use crate::outputs::Outputs;
+use crate::stack::Stack;
+
+/// The text for whoever keeps a stack up, with a token of theirs.
+pub fn welcome(stack: &Stack, email: &str, token: &str) -> String {
+    let Outputs {
+        api_url,
+        api_host,
+        aws_endpoint_url,
+        aws_region,
+        ring,
+        stack_name,
+        ..
+    } = stack.outputs();
+    let key = &stack.outputs().aws_access_key_id;
+    let secret = &stack.outputs().aws_secret_access_key;
+    let outputs = stack.place().outputs()[0].display().to_string();
+    let logs = stack.folder().display();
+    let mut text = format!(
+        "
+The stack {stack_name} is up. Ctrl-C ends it, and all that it started.
+
+  API      {api_url}, with the header Host: {api_host}
+  AWS      {aws_endpoint_url}, region {aws_region}, key {key}, secret {secret}
+  Ring     {}, tokens at {}
+  outputs  {outputs}
+  logs     {logs}
+
+Paste this first, in another terminal; the token is {email}'s, and good for an hour:
+
+  API={api_url} HOST='Host: {api_host}'
+  TOKEN='Authorization: Bearer {token}'
+
+and then, for example:
+
+  curl -s -H \"$HOST\" -H \"$TOKEN\" $API/v1/links
+  curl -s -H \"$HOST\" -H \"$TOKEN\" $API/v1/devices
+",
+        ring.api_url, ring.oauth_url
+    );
+    if let Some(control) = &ring.control_url {
+        // Writing to a string does not fail.
+        let _ = write!(text, "\nThe offline Ring takes orders at {control}/_sim/.\n");
+    }
+    text
+}
