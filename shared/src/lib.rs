@@ -1,1 +1,10 @@
-//! What we hold to be true, and where it is kept.
+//! What we hold to be true, and where it is kept: the nouns of the back end, each a folder whose pure part does no I/O
+//! and whose `store` (or `vault`, or `archive`) keeps it. Only those and [`edge`] know AWS. What is left out: Ring's
+//! contract, which is the crate `ring-partner`, and every decision that belongs to one program alone.
+
+pub mod device;
+pub mod edge;
+pub mod event;
+pub mod grant;
+pub mod link;
+pub mod media;

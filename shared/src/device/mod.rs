@@ -1,0 +1,167 @@
+//! A device of a linked account: what Ring told of it when it was last asked, and what events have told since. Events
+//! come in any order and more than once; the newest, by the time it happened, wins. This file does no I/O; [`store`]
+//! keeps devices.
+
+use jiff::Timestamp;
+use ring_partner::devices::{Capabilities, Configurations, Device, DeviceId, Location};
+use ring_partner::users::AccountId;
+use ring_partner::webhook::EventKind;
+use serde::{Deserialize, Serialize};
+
+use crate::event::Record;
+
+pub mod store;
+
+/// What is kept of a device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Known {
+    /// Whose it is.
+    pub account_id: AccountId,
+    /// Its id at Ring.
+    pub device_id: DeviceId,
+    /// What its owner calls it.
+    pub name: Option<String>,
+    /// Whether we have access to it.
+    pub present: Option<Told>,
+    /// Whether it is online.
+    pub online: Option<Told>,
+    /// Whether its button was ever pressed; Ring does not tell otherwise which device is a doorbell.
+    #[serde(default)]
+    pub doorbell: bool,
+    /// What it can do.
+    pub capabilities: Option<Capabilities>,
+    /// Where it is: country, and sometimes state.
+    pub location: Option<Location>,
+    /// How its owner has set it up.
+    pub configurations: Option<Configurations>,
+    /// When Ring was last asked about it, in epoch milliseconds.
+    pub listed_at: Option<i64>,
+}
+
+impl Known {
+    /// Whether the user has it: not once it was removed.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        self.present.as_ref().is_none_or(|told| told.is)
+    }
+
+    /// When what we know was true: the newest of what was asked and what was told.
+    #[must_use]
+    pub fn as_of(&self) -> Option<Timestamp> {
+        let told = [self.listed_at, self.online.as_ref().map(|told| told.at), self.present.as_ref().map(|told| told.at)];
+        told.into_iter().flatten().max().and_then(|at| Timestamp::from_millisecond(at).ok())
+    }
+}
+
+/// One thing that was told of a device, when, and by what. A later one takes its place; of two of the same millisecond
+/// the one with the greater key, so that every order of arrival ends the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// What it is.
+    pub is: bool,
+    /// When it was so, in epoch milliseconds.
+    pub at: i64,
+    /// Which event told it, or `listing`.
+    pub by: String,
+}
+
+impl Told {
+    /// Whether this takes the place of `other`. The store's conditions say the same.
+    #[must_use]
+    pub fn supersedes(&self, other: &Self) -> bool {
+        (self.at, &self.by) > (other.at, &other.by)
+    }
+}
+
+/// What an event tells of its device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It came or went.
+    Present(Told),
+    /// It is online or offline.
+    Online(Told),
+    /// It has a button.
+    Doorbell,
+}
+
+/// What this event tells of its device.
+#[must_use]
+pub fn change(record: &Record) -> Option<Change> {
+    let told = |is| Told { is, at: record.occurred_at.as_millisecond(), by: record.event_id.as_str().to_owned() };
+    match record.kind {
+        EventKind::DeviceAdded => Some(Change::Present(told(true))),
+        EventKind::DeviceRemoved => Some(Change::Present(told(false))),
+        EventKind::DeviceOnline => Some(Change::Online(told(true))),
+        EventKind::DeviceOffline => Some(Change::Online(told(false))),
+        EventKind::ButtonPress => Some(Change::Doorbell),
+        _ => None,
+    }
+}
+
+/// What a listing at `asked_at` tells of a device.
+#[must_use]
+pub fn listed(account: &AccountId, device: Device, asked_at: Timestamp) -> Known {
+    let at = asked_at.as_millisecond();
+    let told = |is| Told { is, at, by: "listing".to_owned() };
+    Known {
+        account_id: account.clone(),
+        device_id: device.id,
+        name: device.name,
+        present: Some(told(true)),
+        online: device.status.and_then(|status| status.online).map(told),
+        doorbell: false,
+        capabilities: device.capabilities,
+        location: device.location,
+        configurations: device.configurations,
+        listed_at: Some(at),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn told(at: i64, by: &str, is: bool) -> Told {
+        Told { is, at, by: by.to_owned() }
+    }
+
+    fn folded(all: &[Told]) -> Option<Told> {
+        all.iter().fold(None, |kept: Option<Told>, next| match kept {
+            Some(kept) if !next.supersedes(&kept) => Some(kept),
+            _ => Some(next.clone()),
+        })
+    }
+
+    #[test]
+    fn trap_60_a_late_removal_does_not_undo_a_newer_addition() {
+        let added = told(2_000, "evt_b", true);
+        let removed = told(1_000, "evt_a", false);
+        assert_eq!(folded(&[added.clone(), removed]), Some(added));
+    }
+
+    #[test]
+    fn a_repeat_changes_nothing() {
+        let one = told(1_000, "evt_a", false);
+        assert!(!one.supersedes(&one.clone()));
+    }
+
+    proptest! {
+        #[test]
+        fn every_order_and_repetition_ends_in_the_same_state(
+            times in proptest::collection::vec((0_i64..4, "[a-d]", any::<bool>()), 1..8),
+            seed in any::<u64>(),
+        ) {
+            // One event tells one thing: the same time and key always with the same value.
+            let all: Vec<_> = times.iter().map(|(at, by, _)| told(*at, by, by > &"b".to_owned())).collect();
+            let mut shuffled: Vec<_> = all.iter().chain(&all).cloned().collect();
+            let mut state = seed;
+            for index in (1..shuffled.len()).rev() {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                shuffled.swap(index, (state >> 33) as usize % (index + 1));
+            }
+            prop_assert_eq!(folded(&all), folded(&shuffled));
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Where devices are kept: under their account, one row each.
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder as Update;
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+use ring_partner::devices::{Device, DeviceId};
+use ring_partner::users::AccountId;
+use serde::Deserialize;
+
+use super::{Change, Known, Told, listed};
+use crate::edge::table::{self, Key, StoreError, Table, number, text};
+
+/// The most devices of one account.
+const MOST_DEVICES: usize = 1_000;
+
+/// The table of devices.
+#[derive(Clone, Debug)]
+pub struct Devices {
+    table: Table,
+}
+
+impl Devices {
+    /// The devices in the table `name`.
+    #[must_use]
+    pub fn new(config: &SdkConfig, name: impl Into<String>) -> Self {
+        Self { table: Table::new(config, name) }
+    }
+
+    /// One device of an account.
+    pub async fn get(&self, account: &AccountId, device: &DeviceId) -> Result<Option<Known>, StoreError> {
+        self.table.get(&device_row(account, device)).await
+    }
+
+    /// All devices of an account that it has now.
+    pub async fn of_account(&self, account: &AccountId) -> Result<Vec<Known>, StoreError> {
+        let mut known = self.all_of_account(account).await?;
+        known.retain(Known::is_present);
+        Ok(known)
+    }
+
+    async fn all_of_account(&self, account: &AccountId) -> Result<Vec<Known>, StoreError> {
+        self.table.partition(&account_pk(account), MOST_DEVICES).await
+    }
+
+    /// The account of a device, for bodies that name none. A device that several accounts have belongs to none of them.
+    pub async fn account_of(&self, device: &DeviceId) -> Result<Option<AccountId>, StoreError> {
+        #[derive(Deserialize)]
+        struct Row {
+            pk: String,
+        }
+        let query = self
+            .table
+            .query()
+            .index_name("by_device")
+            .key_condition_expression("device_id = :device")
+            .expression_attribute_values(":device", text(device.as_str()));
+        let rows: Vec<Row> = table::collect(query, 2).await?;
+        let [row] = &rows[..] else { return Ok(None) };
+        Ok(row.pk.strip_prefix("account#").and_then(|id| AccountId::new(id).ok()))
+    }
+
+    /// What an event tells of a device, unless something newer was told before.
+    pub async fn tell(&self, account: &AccountId, device: &DeviceId, change: &Change) -> Result<(), StoreError> {
+        match change {
+            Change::Present(told) => self.fold(account, device, "present", told).await,
+            Change::Online(told) => self.fold(account, device, "online", told).await,
+            Change::Doorbell => {
+                ids(self.row(account, device), account, device)
+                    .update_expression(format!("SET {ID_FIELDS}, doorbell = :yes"))
+                    .expression_attribute_values(":yes", AttributeValue::Bool(true))
+                    .send()
+                    .await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// What a listing told: each device with all its parts, and that the others are gone.
+    pub async fn keep_listing(
+        &self,
+        account: &AccountId,
+        devices: Vec<Device>,
+        asked_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let before = self.all_of_account(account).await?;
+        let gone = before.into_iter().filter(|known| !devices.iter().any(|device| device.id == known.device_id));
+        let gone: Vec<_> = gone.map(|known| known.device_id).collect();
+        let told = Told { is: false, at: asked_at.as_millisecond(), by: "listing".to_owned() };
+        try_join_all(devices.into_iter().map(|device| self.keep(account, device, asked_at))).await?;
+        try_join_all(gone.iter().map(|device| self.fold(account, device, "present", &told))).await?;
+        Ok(())
+    }
+
+    /// What Ring answered about one device at `asked_at`.
+    pub async fn keep(&self, account: &AccountId, device: Device, asked_at: Timestamp) -> Result<(), StoreError> {
+        let known = listed(account, device, asked_at);
+        let parts = [
+            ("name", serde_dynamo::to_attribute_value(&known.name)?),
+            ("capabilities", serde_dynamo::to_attribute_value(&known.capabilities)?),
+            ("location", serde_dynamo::to_attribute_value(&known.location)?),
+            ("configurations", serde_dynamo::to_attribute_value(&known.configurations)?),
+            ("listed_at", number(asked_at.as_millisecond())),
+        ];
+        let mut set = vec![ID_FIELDS.to_owned()];
+        let mut update = ids(self.row(account, &known.device_id), account, &known.device_id);
+        for (name, value) in parts {
+            set.push(format!("#{name} = :{name}"));
+            update = update
+                .expression_attribute_names(format!("#{name}"), name)
+                .expression_attribute_values(format!(":{name}"), value);
+        }
+        let update = update
+            .update_expression(format!("SET {}", set.join(", ")))
+            .condition_expression("attribute_not_exists(#listed_at) OR #listed_at <= :listed_at");
+        match update.send().await.map_err(StoreError::from) {
+            // A later listing was kept already.
+            Ok(_) | Err(StoreError::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+        for (field, told) in [("present", &known.present), ("online", &known.online)] {
+            if let Some(told) = told {
+                self.fold(account, &known.device_id, field, told).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets all devices of an account.
+    pub async fn forget_account(&self, account: &AccountId) -> Result<(), StoreError> {
+        let known = self.all_of_account(account).await?;
+        let rows: Vec<_> = known.iter().map(|known| device_row(account, &known.device_id)).collect();
+        try_join_all(rows.iter().map(|row| self.table.delete(row))).await?;
+        Ok(())
+    }
+
+    /// Newest wins: in step with [`Told::supersedes`].
+    async fn fold(
+        &self,
+        account: &AccountId,
+        device: &DeviceId,
+        field: &str,
+        told: &Told,
+    ) -> Result<(), StoreError> {
+        let update = ids(self.row(account, device), account, device)
+            .update_expression(format!("SET {ID_FIELDS}, #field = :told"))
+            .condition_expression(
+                "attribute_not_exists(#field) OR #field.#at < :at OR (#field.#at = :at AND #field.#by < :by)",
+            )
+            .expression_attribute_names("#field", field)
+            .expression_attribute_names("#at", "at")
+            .expression_attribute_names("#by", "by")
+            .expression_attribute_values(":told", serde_dynamo::to_attribute_value(told)?)
+            .expression_attribute_values(":at", number(told.at))
+            .expression_attribute_values(":by", text(&told.by));
+        match update.send().await.map_err(StoreError::from) {
+            // Something newer was told before, or the same.
+            Ok(_) | Err(StoreError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn row(&self, account: &AccountId, device: &DeviceId) -> Update {
+        self.table.update(&device_row(account, device))
+    }
+}
+
+/// An update may be the first that is heard of a device: it always says whose and which it is.
+const ID_FIELDS: &str = "account_id = :account_id, device_id = :device_id";
+
+fn ids(update: Update, account: &AccountId, device: &DeviceId) -> Update {
+    update
+        .expression_attribute_values(":account_id", text(account.as_str()))
+        .expression_attribute_values(":device_id", text(device.as_str()))
+}
+
+fn account_pk(account: &AccountId) -> String {
+    format!("account#{account}")
+}
+
+fn device_row(account: &AccountId, device: &DeviceId) -> Key {
+    Key::new(account_pk(account), format!("device#{device}"))
+}

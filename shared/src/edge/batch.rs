@@ -1,0 +1,141 @@
+//! The loop over a batch of queue messages: each is handled for itself and ends in Done, Discard or Retry; nine good ones
+//! are not touched by a bad one.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+
+use super::queue::{Message, Queue};
+
+/// What becomes of one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It took effect, or had taken effect before.
+    Done,
+    /// It never will: set it aside, loudly, with the reason.
+    Discard(&'static str),
+    /// It may later: leave it in the queue for a while.
+    Retry,
+    /// It will not before `Duration` has passed.
+    RetryAfter(Duration),
+}
+
+/// How long a message waits before its next try, by how often it was received. The last wait repeats.
+const WAITS_SECONDS: [u64; 6] = [1, 5, 20, 60, 300, 900];
+
+/// The wait after the `received`-th try (from 1).
+#[must_use]
+pub fn wait(received: u32) -> Duration {
+    let index = usize::try_from(received.saturating_sub(1)).unwrap_or(usize::MAX).min(WAITS_SECONDS.len() - 1);
+    Duration::from_secs(WAITS_SECONDS[index])
+}
+
+/// A source of batches: the queue they come from, and where poison is set aside.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Puts messages off.
+    pub queue: Queue,
+    /// Takes what is discarded; without one, poison goes the queue's own way to its dead-letter queue.
+    pub quarantine: Option<Queue>,
+}
+
+impl Source {
+    /// Handles each message of a batch, side by side, and says which ones stay in the queue.
+    pub async fn each(&self, batch: SqsEvent, handle: impl AsyncFn(&SqsMessage) -> Outcome) -> SqsBatchResponse {
+        let outcomes = join_all(batch.records.iter().map(|message| self.one(message, &handle))).await;
+        let failed = batch.records.iter().zip(outcomes).filter(|(_, done)| !done);
+        let batch_item_failures = failed
+            .map(|(message, _)| {
+                let mut failure = BatchItemFailure::default();
+                failure.item_identifier = message.message_id.clone().unwrap_or_default();
+                failure
+            })
+            .collect();
+        let mut response = SqsBatchResponse::default();
+        response.batch_item_failures = batch_item_failures;
+        response
+    }
+
+    /// Handles one message; `true` when the queue may forget it.
+    async fn one(&self, message: &SqsMessage, handle: &impl AsyncFn(&SqsMessage) -> Outcome) -> bool {
+        // A panic is a defect in handling this message, and none in the others of the batch.
+        let outcome = AssertUnwindSafe(handle(message)).catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(message.id = message.message_id, "handling a message panicked; it stays in the queue");
+            Outcome::Retry
+        });
+        let after = match outcome {
+            Outcome::Done => return true,
+            Outcome::Discard(reason) => match self.set_aside(message, reason).await {
+                true => return true,
+                false => wait(received(message)),
+            },
+            Outcome::Retry => wait(received(message)),
+            Outcome::RetryAfter(after) => after,
+        };
+        if let Some(receipt) = &message.receipt_handle
+            && let Err(error) = self.queue.put_off(receipt, after).await
+        {
+            // It comes back by the queue's own time-out, only later.
+            tracing::warn!(error = &error as &dyn std::error::Error, "a message could not be put off");
+        }
+        false
+    }
+
+    async fn set_aside(&self, message: &SqsMessage, reason: &'static str) -> bool {
+        let Some(quarantine) = &self.quarantine else { return false };
+        let mut kept = Message::new(message.body.clone().unwrap_or_default())
+            .attribute("reason", reason)
+            .attribute("message_id", message.message_id.clone().unwrap_or_default());
+        if let Some(encoding) = attribute(message, ENCODING) {
+            kept = kept.attribute(ENCODING, encoding);
+        }
+        match quarantine.send(kept).await {
+            Ok(()) => {
+                tracing::error!(message.id = message.message_id, reason, "a message is in quarantine");
+                true
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, reason, "quarantine did not take a message");
+                false
+            }
+        }
+    }
+}
+
+/// The attribute that says how a body is encoded, and its one value.
+pub const ENCODING: &str = "encoding";
+/// The body is in standard Base64, since the queue does not take it as it is.
+pub const BASE64: &str = "base64";
+
+/// A string attribute of a message.
+#[must_use]
+pub fn attribute<'m>(message: &'m SqsMessage, name: &str) -> Option<&'m str> {
+    message.message_attributes.get(name)?.string_value.as_deref()
+}
+
+/// How often the queue has handed a message out, this time included.
+#[must_use]
+pub fn received(message: &SqsMessage) -> u32 {
+    message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_then_stay() {
+        let waits: Vec<_> = (1..=8).map(|received| wait(received).as_secs()).collect();
+        assert_eq!(waits, [1, 5, 20, 60, 300, 900, 900, 900]);
+        assert_eq!(wait(0), wait(1));
+    }
+
+    #[test]
+    fn twenty_tries_last_longer_than_two_hours() {
+        let all: u64 = (1..20).map(|received| wait(received).as_secs()).sum();
+        assert!(all > 2 * 3600, "{all}");
+    }
+}

@@ -1,0 +1,200 @@
+//! A request as the API gateway hands it over: who is signed in, the path as the caller meant it, a JSON body within
+//! bounds. Routes within a function are an `axum` router.
+
+use axum::RequestExt as _;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, header};
+use lambda_http::request::RequestContext;
+use lambda_http::RequestExt as _;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+
+use super::key;
+use super::problem::{Problem, ProblemType};
+
+/// The largest JSON body that a route of ours takes.
+pub const MOST_JSON_BYTES: usize = 64 * 1024;
+
+/// Who is signed in, by the claims that the gateway's authorizer has verified.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// The user, as a pseudonym made of the issuer and the subject.
+    pub user_id: String,
+    email: Option<String>,
+}
+
+impl SignedIn {
+    /// The user of these claims of an ID token.
+    #[must_use]
+    pub fn new(issuer: &str, subject: &str, email: Option<String>) -> Self {
+        Self { user_id: key::derived("usr", &[issuer, subject]), email }
+    }
+
+    /// What Ring shows its user of this one: the e-mail address, masked. `None` without an address.
+    #[must_use]
+    pub fn account_identifier(&self) -> Option<String> {
+        self.email.as_deref().map(ring_partner::integrations::mask_identifier)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let Some(RequestContext::ApiGatewayV2(context)) = parts.extensions.get::<RequestContext>() else {
+            return Err(no_claims());
+        };
+        let claims = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref()).map(|jwt| &jwt.claims);
+        let claims = claims.ok_or_else(no_claims)?;
+        let claim = |name: &str| claims.get(name).filter(|value| !value.is_empty());
+        match (claim("iss"), claim("sub")) {
+            (Some(issuer), Some(subject)) => Ok(Self::new(issuer, subject, claim("email").cloned())),
+            _ => Err(no_claims()),
+        }
+    }
+}
+
+/// The gateway lets nobody through without a token, so this is a mistake in the template.
+fn no_claims() -> Problem {
+    tracing::error!("a request came through without a user; is the route without its authorizer?");
+    Problem::new(ProblemType::Internal)
+}
+
+/// Rebuilds the path of an `ANY /v1/{proxy+}` route from its parameter. The gateway decodes the path once; a router would
+/// decode it again, and an opaque id with a percent sign in it would become another.
+#[must_use]
+pub fn as_meant(mut request: lambda_http::Request) -> lambda_http::Request {
+    let rest = request.path_parameters_ref().and_then(|parameters| parameters.first("proxy").map(ToOwned::to_owned));
+    let Some(rest) = rest else { return request };
+    let prefix = request.raw_http_path().strip_suffix(&rest).map(ToOwned::to_owned);
+    let Some(prefix) = prefix else { return request };
+    let segments: Vec<_> = rest.split('/').map(|segment| utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string()).collect();
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    if let Ok(uri) = format!("{prefix}{}{query}", segments.join("/")).parse::<Uri>() {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// A JSON body: `application/json`, at most 64 KiB, with no field that we don't know.
+#[derive(Debug)]
+pub struct JsonBody<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = media_type.and_then(|value| value.split(';').next()).map(str::trim);
+        if !media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json")) {
+            return Err(Problem::new(ProblemType::UnsupportedMediaType).detail("send application/json"));
+        }
+        json(&whole(request, MOST_JSON_BYTES).await?).map(JsonBody)
+    }
+}
+
+/// The whole body, if it is no larger than `most` bytes.
+pub async fn whole(request: Request, most: usize) -> Result<Bytes, Problem> {
+    axum::body::to_bytes(request.with_limited_body().into_body(), most).await.map_err(|_| {
+        Problem::new(ProblemType::PayloadTooLarge).detail(format!("a body of at most {most} bytes is taken here"))
+    })
+}
+
+/// Parses JSON; an error names the place by a JSON Pointer.
+pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let pointer = pointer(error.path());
+        Problem::field(pointer, plain(error.inner()))
+    })?;
+    reader.end().map_err(|error| Problem::field("", plain(&error)))?;
+    Ok(value)
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                format!("/{}", key.replace('~', "~0").replace('/', "~1"))
+            }
+            Segment::Unknown => "/?".to_owned(),
+        })
+        .collect()
+}
+
+/// What the parser says, without its line and column.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or_default().to_owned()
+}
+
+/// The answer to a path that no route has.
+pub async fn not_found() -> Problem {
+    Problem::new(ProblemType::NotFound)
+}
+
+/// An answer about one user's things is kept by no cache.
+#[must_use]
+pub fn private(body: impl IntoResponse) -> Response {
+    let mut response = body.into_response();
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Asked {
+        #[expect(dead_code, reason = "only the parsing is under test")]
+        timestamp: i64,
+        #[expect(dead_code, reason = "only the parsing is under test")]
+        options: Option<Options>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Options {
+        #[expect(dead_code, reason = "only the parsing is under test")]
+        width: u32,
+    }
+
+    fn problem_of(body: &str) -> serde_json::Value {
+        let problem = json::<Asked>(body.as_bytes()).unwrap_err().into_response();
+        let body = axum::body::to_bytes(problem.into_body(), 4096);
+        let body = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(body).unwrap();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_by_its_pointer() {
+        let problem = problem_of(r#"{"timestamp":1,"options":{"width":"wide"}}"#);
+        assert_eq!(problem["type"], "/problems/invalid-request");
+        assert_eq!(problem["errors"][0]["pointer"], "/options/width");
+    }
+
+    #[test]
+    fn an_unknown_field_and_a_second_value_are_refused() {
+        let problem = problem_of(r#"{"timestamp":1,"extra":true}"#);
+        assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("extra"), "{problem}");
+        assert_eq!(problem_of(r#"{"timestamp":1} {}"#)["status"], 400);
+        assert_eq!(problem_of("")["status"], 400);
+    }
+
+    #[test]
+    fn two_issuers_with_the_same_subject_are_two_users() {
+        let one = SignedIn::new("https://a.example", "sub", None);
+        let other = SignedIn::new("https://b.example", "sub", None);
+        assert_ne!(one.user_id, other.user_id);
+        assert_eq!(one.account_identifier(), None);
+    }
+}

@@ -1,0 +1,17 @@
+//! The edge of every program: configuration, time, telemetry, clients of AWS, what a request or a batch looks like, and
+//! what we say when something goes wrong. It knows nothing of grants, links, events, devices or media.
+
+pub mod aws;
+pub mod batch;
+pub mod bus;
+pub mod clock;
+pub mod config;
+pub mod function;
+pub mod gateway;
+pub mod key;
+pub mod page;
+pub mod problem;
+pub mod queue;
+pub mod secret;
+pub mod table;
+pub mod telemetry;

@@ -1,0 +1,101 @@
+//! A queue of ours (SQS): sending to it, and putting off a message that was received from it.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::MessageAttributeValue;
+
+use super::aws::Cause;
+
+/// The queue did not take it. Try again later.
+#[derive(Debug, thiserror::Error)]
+#[error("the queue is out of reach")]
+pub struct QueueError(#[source] pub Cause);
+
+/// One queue, and the client to reach it.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    client: Client,
+    url: String,
+}
+
+/// A message to send.
+#[derive(Clone, Debug, Default)]
+pub struct Message {
+    body: String,
+    group: Option<String>,
+    delay: Duration,
+    attributes: Vec<(&'static str, String)>,
+}
+
+impl Message {
+    /// A message with this body: at most 1 MiB of the characters that SQS takes.
+    pub fn new(body: impl Into<String>) -> Self {
+        Self { body: body.into(), ..Self::default() }
+    }
+
+    /// Whose it is, so that one busy sender does not delay the others (fair queues).
+    #[must_use]
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.group = Some(group.into());
+        self
+    }
+
+    /// Not before `delay` has passed; SQS knows at most 15 minutes.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = delay.min(Duration::from_secs(900));
+        self
+    }
+
+    /// A string attribute beside the body. Empty ones are left out, as SQS refuses them.
+    #[must_use]
+    pub fn attribute(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        if !value.is_empty() {
+            self.attributes.push((name, value));
+        }
+        self
+    }
+}
+
+impl Queue {
+    /// The queue at `url`.
+    #[must_use]
+    pub fn new(config: &SdkConfig, url: impl Into<String>) -> Self {
+        Self { client: Client::new(config), url: url.into() }
+    }
+
+    /// Sends one message; when this returns `Ok`, SQS holds it.
+    pub async fn send(&self, message: Message) -> Result<(), QueueError> {
+        let mut send = self
+            .client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(message.body)
+            .set_message_group_id(message.group);
+        if !message.delay.is_zero() {
+            send = send.delay_seconds(i32::try_from(message.delay.as_secs()).unwrap_or(900));
+        }
+        for (name, value) in message.attributes {
+            let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+            send = send.message_attributes(name, value.expect("the type is set one line above"));
+        }
+        send.send().await.map_err(|error| QueueError(error.into()))?;
+        Ok(())
+    }
+
+    /// Opens the connection ahead of the first message, by asking for nothing: the answer, an error too, is not used.
+    pub async fn warm(&self) {
+        let _answer = self.client.get_queue_attributes().queue_url(&self.url).send().await;
+    }
+
+    /// The message that `receipt` stands for is not seen again before `wait` has passed.
+    pub async fn put_off(&self, receipt: &str, wait: Duration) -> Result<(), QueueError> {
+        let seconds = i32::try_from(wait.as_secs()).unwrap_or(43_200).min(43_200);
+        let put_off = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(receipt);
+        put_off.visibility_timeout(seconds).send().await.map_err(|error| QueueError(error.into()))?;
+        Ok(())
+    }
+}

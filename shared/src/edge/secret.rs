@@ -1,0 +1,174 @@
+//! Secrets of Secrets Manager: the OAuth client's and the signing keys, read when first needed and kept for a while.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_secretsmanager::Client;
+use jiff::Timestamp;
+use ring_partner::oauth::Credentials;
+use ring_partner::signature::SigningKey;
+use serde::Deserialize;
+
+use super::aws::Cause;
+
+/// A secret that was read less than this ago is not read again, whatever a caller suspects.
+const LEAST_AGE: Duration = Duration::from_secs(10);
+
+/// Why a secret is not at hand.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// Secrets Manager is out of reach, or refuses.
+    #[error("the secret can't be read")]
+    Unavailable(#[source] Cause),
+    /// It was read, and is not what it should be. What it holds is not shown.
+    #[error("the secret is not of the expected form: {0}")]
+    Malformed(&'static str),
+}
+
+/// A secret's value, and when it was read.
+#[derive(Debug)]
+struct Kept<T> {
+    value: T,
+    read_at: Timestamp,
+}
+
+/// One secret of the form `T`, kept in memory for at most `keep`.
+#[derive(Debug)]
+pub struct Secret<T> {
+    client: Client,
+    id: String,
+    keep: Duration,
+    kept: Mutex<Option<Kept<T>>>,
+    reading: tokio::sync::Mutex<()>,
+}
+
+/// What a secret's JSON becomes.
+pub trait FromSecret: Clone {
+    /// Reads it from the secret's string.
+    fn from_secret(text: &str) -> Result<Self, SecretError>;
+}
+
+impl<T: FromSecret> Secret<T> {
+    /// The secret `id`, kept for at most `keep`.
+    #[must_use]
+    pub fn new(config: &SdkConfig, id: impl Into<String>, keep: Duration) -> Self {
+        let reading = tokio::sync::Mutex::new(());
+        Self { client: Client::new(config), id: id.into(), keep, kept: Mutex::new(None), reading }
+    }
+
+    /// The secret, from memory where it is young enough.
+    pub async fn get(&self, now: Timestamp) -> Result<T, SecretError> {
+        self.younger_than(self.keep, now).await
+    }
+
+    /// The secret, read anew unless that was done in the last 10 s: for when what is in memory seems to be out of date.
+    pub async fn reread(&self, now: Timestamp) -> Result<T, SecretError> {
+        self.younger_than(LEAST_AGE, now).await
+    }
+
+    /// The secret from memory, however old: for when it can't be read.
+    pub fn last_known(&self) -> Option<T> {
+        self.kept().as_ref().map(|kept| kept.value.clone())
+    }
+
+    async fn younger_than(&self, age: Duration, now: Timestamp) -> Result<T, SecretError> {
+        if let Some(value) = self.in_memory(age, now) {
+            return Ok(value);
+        }
+        // One read at a time: whoever waited here finds what the first one read.
+        let _one_read = self.reading.lock().await;
+        if let Some(value) = self.in_memory(age, now) {
+            return Ok(value);
+        }
+        let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
+        let answer = answer.map_err(|error| SecretError::Unavailable(error.into()))?;
+        let text = answer.secret_string().ok_or(SecretError::Malformed("it has no string"))?;
+        let value = T::from_secret(text)?;
+        *self.kept() = Some(Kept { value: value.clone(), read_at: now });
+        Ok(value)
+    }
+
+    fn in_memory(&self, age: Duration, now: Timestamp) -> Option<T> {
+        let kept = self.kept();
+        let kept = kept.as_ref()?;
+        (now.duration_since(kept.read_at).unsigned_abs() < age).then(|| kept.value.clone())
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Kept<T>>> {
+        self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// `{"client_id","client_secret"}`, the secret `OAUTH_SECRET_ID`.
+impl FromSecret for Credentials {
+    fn from_secret(text: &str) -> Result<Self, SecretError> {
+        #[derive(Deserialize)]
+        struct Form {
+            client_id: String,
+            client_secret: String,
+        }
+        let form: Form =
+            serde_json::from_str(text).map_err(|_| SecretError::Malformed("it needs client_id and client_secret"))?;
+        Credentials::new(form.client_id, form.client_secret)
+            .map_err(|_| SecretError::Malformed("client_id and client_secret must not be empty"))
+    }
+}
+
+/// The signing keys that count now: the current one first, and the previous one while rotating.
+#[derive(Clone, Debug)]
+pub struct SigningKeys(Vec<SigningKey>);
+
+impl SigningKeys {
+    /// All of them, the current one first.
+    #[must_use]
+    pub fn all(&self) -> &[SigningKey] {
+        &self.0
+    }
+}
+
+/// `{"hmac_signing_key","hmac_signing_key_previous"}`, the secret `SIGNING_SECRET_ID`; the second may be left out.
+impl FromSecret for SigningKeys {
+    fn from_secret(text: &str) -> Result<Self, SecretError> {
+        #[derive(Deserialize)]
+        struct Form {
+            hmac_signing_key: String,
+            hmac_signing_key_previous: Option<String>,
+        }
+        let form: Form =
+            serde_json::from_str(text).map_err(|_| SecretError::Malformed("it needs hmac_signing_key"))?;
+        let mut keys = vec![
+            SigningKey::new(form.hmac_signing_key)
+                .map_err(|_| SecretError::Malformed("hmac_signing_key must not be empty"))?,
+        ];
+        keys.extend(form.hmac_signing_key_previous.and_then(|key| SigningKey::new(key).ok()));
+        Ok(Self(keys))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_signing_keys_are_read_and_the_previous_one_may_be_missing_or_empty() {
+        let count = |text: &str| SigningKeys::from_secret(text).map(|keys| keys.all().len());
+        assert_eq!(count(r#"{"hmac_signing_key":"a","hmac_signing_key_previous":"b"}"#).unwrap(), 2);
+        assert_eq!(count(r#"{"hmac_signing_key":"a"}"#).unwrap(), 1);
+        assert_eq!(count(r#"{"hmac_signing_key":"a","hmac_signing_key_previous":null}"#).unwrap(), 1);
+        assert_eq!(count(r#"{"hmac_signing_key":"a","hmac_signing_key_previous":""}"#).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_malformed_secret_says_what_it_needs_and_not_what_it_holds() {
+        for text in ["", "hush", r#"{"hmac_signing_key":""}"#, r#"{"client_id":"hush"}"#] {
+            let error = SigningKeys::from_secret(text).unwrap_err().to_string();
+            assert!(error.contains("hmac_signing_key") && !error.contains("hush"), "{error}");
+        }
+    }
+
+    #[test]
+    fn trap_18_a_pasted_newline_does_not_spoil_the_credentials() {
+        assert!(Credentials::from_secret("{\"client_id\":\"id\\n\",\"client_secret\":\"s\\n\"}").is_ok());
+    }
+}

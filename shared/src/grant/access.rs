@@ -1,0 +1,156 @@
+//! The use of a grant: a program that calls Ring reads the access token; when it is stale, or Ring refuses it, the pair is
+//! renewed (by whoever may open refresh tokens) and the call is tried once more.
+
+use jiff::Timestamp;
+use ring_partner::error::Decision;
+use ring_partner::oauth::AccessToken;
+use serde::{Deserialize, Serialize};
+
+use super::store::Grants;
+use super::vault::{Vault, VaultError};
+use super::{GrantId, Life};
+use crate::edge::function::Function;
+use crate::edge::table::StoreError;
+
+/// A request to renew one grant's pair.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RefreshRequest {
+    /// Which one.
+    pub grant: GrantId,
+    /// The generation that did not serve. A pair of a later one needs no renewal.
+    pub generation: u64,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefreshOutcome {
+    /// There is a pair of a later generation now.
+    Fresh,
+    /// Ring refuses the refresh token: its user has to link again.
+    RelinkRequired,
+    /// The grant is over.
+    Ended,
+    /// It could not be done now.
+    Unavailable,
+}
+
+/// Renews pairs: `token-refresh`, or whoever asks it to.
+pub trait Refresh {
+    /// Renews the pair, unless it is of a later generation already.
+    fn refresh(&self, request: &RefreshRequest) -> impl Future<Output = RefreshOutcome> + Send;
+}
+
+impl Refresh for Function {
+    async fn refresh(&self, request: &RefreshRequest) -> RefreshOutcome {
+        self.call(request).await.unwrap_or_else(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the token could not be renewed");
+            RefreshOutcome::Unavailable
+        })
+    }
+}
+
+/// Why there is no access token.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// Its user has to link again.
+    #[error("the Ring account has to be linked again")]
+    RelinkRequired,
+    /// There is no such grant any more.
+    #[error("the grant has ended")]
+    Ended,
+    /// It can't be renewed just now.
+    #[error("the access token can't be renewed just now")]
+    Refresh,
+    /// The table is out of reach.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The key is out of reach.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+/// Why a call to Ring under a grant did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// There was no access token to call with.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// Ring's own answer.
+    #[error(transparent)]
+    Ring(#[from] ring_partner::Error),
+}
+
+/// An access token that serves, and the generation of its pair.
+#[derive(Debug)]
+pub struct Usable {
+    /// The token.
+    pub token: AccessToken,
+    /// Its pair's generation.
+    pub generation: u64,
+}
+
+/// Access tokens of grants, renewed when they must be.
+#[derive(Clone, Debug)]
+pub struct Access<R> {
+    grants: Grants,
+    vault: Vault,
+    refresh: R,
+}
+
+impl<R: Refresh> Access<R> {
+    /// Access to the grants in `grants`, sealed in `vault`, renewed by `refresh`.
+    pub fn new(grants: Grants, vault: Vault, refresh: R) -> Self {
+        Self { grants, vault, refresh }
+    }
+
+    /// An access token with at least 300 s left.
+    pub async fn token(&self, id: &GrantId, now: Timestamp) -> Result<Usable, AccessError> {
+        self.newer_than(id, 0, now).await
+    }
+
+    /// Calls Ring under the grant. A 401 (and at users/me a 403) renews the token and calls once more; a 403 elsewhere is
+    /// a matter of scope, and never renews.
+    pub async fn call<T>(
+        &self,
+        id: &GrantId,
+        now: Timestamp,
+        call: impl AsyncFn(&AccessToken) -> Result<T, ring_partner::Error>,
+    ) -> Result<T, CallError> {
+        let first = self.token(id, now).await?;
+        match call(&first.token).await {
+            Err(error) if error.decision() == Decision::Refresh => {
+                let second = self.newer_than(id, first.generation, now).await?;
+                Ok(call(&second.token).await?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// A token of a generation above `generation` that is not stale, renewing at most once.
+    async fn newer_than(&self, id: &GrantId, generation: u64, now: Timestamp) -> Result<Usable, AccessError> {
+        let mut renewed = false;
+        loop {
+            let grant = self.grants.get(id).await?.ok_or(AccessError::Ended)?;
+            if let Life::RelinkRequired { .. } = grant.life {
+                return Err(AccessError::RelinkRequired);
+            }
+            let tokens = grant.tokens.ok_or(AccessError::Ended)?;
+            if tokens.generation > generation && !tokens.is_stale(now) {
+                let token = self.vault.open(&tokens.access, id).await?;
+                return Ok(Usable { token, generation: tokens.generation });
+            }
+            if renewed {
+                return Err(AccessError::Refresh);
+            }
+            renewed = true;
+            let request = RefreshRequest { grant: id.clone(), generation: tokens.generation };
+            match self.refresh.refresh(&request).await {
+                RefreshOutcome::Fresh => {}
+                RefreshOutcome::RelinkRequired => return Err(AccessError::RelinkRequired),
+                RefreshOutcome::Ended => return Err(AccessError::Ended),
+                RefreshOutcome::Unavailable => return Err(AccessError::Refresh),
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! From a nonce to a link: match it over the unclaimed grants, claim the one it fits, have Ring take it, and save the link
+//! together with the grant's step. Ring: Nonce Validation and Account Linking.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ring_partner::Ring;
+use ring_partner::error::Decision;
+use ring_partner::nonce::{LinkTime, Matcher, Nonce};
+use ring_partner::signature::SigningKey;
+use ring_partner::users::AccountId;
+
+use super::store::Links;
+use super::{CompleteLink, Confirmed, Link, LinkStatus};
+use crate::edge::key;
+use crate::edge::table::StoreError;
+use crate::grant::access::{Access, AccessError, CallError, Refresh};
+use crate::grant::store::Grants;
+use crate::grant::vault::{Vault, VaultError};
+use crate::grant::{CLAIM_FOR, Claim, EndReason, Grant, GrantId, Life, signed};
+
+/// Who wants to link, and with what.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The signed-in user.
+    pub user_id: String,
+    /// What Ring's user will be shown of them.
+    pub account_identifier: Option<String>,
+    /// The nonce.
+    pub nonce: Nonce,
+    /// The time that came with it.
+    pub time: LinkTime,
+}
+
+/// What a nonce fits.
+#[derive(Clone, Debug)]
+pub enum Match {
+    /// An unclaimed grant, of this account.
+    Waiting(GrantId, AccountId),
+    /// A link that this user has already.
+    Linked(Box<Link>),
+}
+
+/// Why there is no link.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// No grant waits for this nonce: its token may be on its way.
+    #[error("no grant waits for this nonce")]
+    NotFound,
+    /// The nonce is too old, or Ring refuses it.
+    #[error("the link request has expired")]
+    Expired,
+    /// Another user has linked this account, or is linking it now.
+    #[error("the Ring account is another user's")]
+    Taken,
+    /// Ring took the nonce or may have: it is looked into, and this user may ask again.
+    #[error("Ring's answer is not known yet")]
+    Unclear,
+    /// Ring is out of reach.
+    #[error("Ring is out of reach")]
+    Ring(#[source] CallError),
+    /// The table is out of reach.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The key is out of reach.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+/// Makes links.
+#[derive(Clone, Debug)]
+pub struct Claims<R> {
+    grants: Grants,
+    links: Links,
+    vault: Vault,
+    ring: Ring,
+    access: Access<R>,
+    complete: CompleteLink,
+}
+
+impl<R: Refresh> Claims<R> {
+    /// Claims grants for users; `complete` says when Ring is told that a link is complete.
+    pub fn new(
+        grants: Grants,
+        links: Links,
+        vault: Vault,
+        ring: Ring,
+        access: Access<R>,
+        complete: CompleteLink,
+    ) -> Self {
+        Self { grants, links, vault, ring, access, complete }
+    }
+
+    /// What this nonce fits: a nonce that was used, this user's own accounts, the unclaimed grants with the newest first.
+    /// Claims nothing.
+    pub async fn matching(
+        &self,
+        user_id: &str,
+        nonce: &Nonce,
+        time: &LinkTime,
+        keys: &[SigningKey],
+    ) -> Result<Match, ClaimError> {
+        if let Some(used) = self.links.used(nonce).await? {
+            if used.user_id != user_id {
+                return Err(ClaimError::Taken);
+            }
+            if let Some(link) = self.links.of_account(&used.account_id).await?
+                && link.is_live()
+                && link.user_id == user_id
+            {
+                return Ok(Match::Linked(Box::new(link)));
+            }
+        }
+        let matchers: Vec<_> = keys.iter().map(|key| Matcher::new(key, time, nonce)).collect();
+        let fits = |account: &AccountId| matchers.iter().any(|matcher| matcher.matches(account));
+        let (unclaimed, own) = tokio::try_join!(self.grants.unclaimed(), self.links.of_user(user_id))?;
+        if let Some(waiting) = unclaimed.into_iter().find(|waiting| fits(&waiting.account_id)) {
+            return Ok(Match::Waiting(waiting.grant_id, waiting.account_id));
+        }
+        match own.into_iter().find(|link| fits(&link.account_id) && link.status != LinkStatus::RelinkRequired) {
+            Some(link) => Ok(Match::Linked(Box::new(link))),
+            None => Err(ClaimError::NotFound),
+        }
+    }
+
+    /// Links the account that the nonce fits. When this returns a link, it is saved; what is still to be done stands in
+    /// it.
+    pub async fn link(&self, attempt: &Attempt, keys: &[SigningKey], now: Timestamp) -> Result<Link, ClaimError> {
+        // Each grant that Ring no longer knows is ended, so this comes to an end; the bound is for a table that lies.
+        for _ in 0..8 {
+            let (grant_id, account_id) =
+                match self.matching(&attempt.user_id, &attempt.nonce, &attempt.time, keys).await? {
+                    Match::Linked(link) => return Ok(*link),
+                    Match::Waiting(grant_id, account_id) => (grant_id, account_id),
+                };
+            let existing = self.links.of_account(&account_id).await?;
+            if existing.as_ref().is_some_and(|link| link.is_live() && link.user_id != attempt.user_id) {
+                return Err(ClaimError::Taken);
+            }
+            let Some(grant) = self.claim(&grant_id, attempt, now).await? else { continue };
+            match self.confirm(grant, attempt, existing, now).await? {
+                Some(link) => return Ok(link),
+                None => continue,
+            }
+        }
+        Err(ClaimError::NotFound)
+    }
+
+    /// Takes the grant for this user. `None`: it is not to be had any more; match again.
+    async fn claim(&self, id: &GrantId, attempt: &Attempt, now: Timestamp) -> Result<Option<Grant>, ClaimError> {
+        let Some(grant) = self.grants.get(id).await? else { return Ok(None) };
+        let sealed = self.vault.data_key::<Nonce>(id).await?.seal(&attempt.nonce)?;
+        let claim = Claim {
+            user_id: attempt.user_id.clone(),
+            account_identifier: attempt.account_identifier.clone(),
+            nonce: sealed,
+            time: attempt.time.raw().to_owned(),
+            until: now + signed(CLAIM_FOR),
+        };
+        let claiming = match (&grant.life, grant.clone().claimed(claim, now)) {
+            (_, Ok(claiming)) => claiming,
+            (Life::Claiming { .. }, Err(_)) => return Err(ClaimError::Taken),
+            (_, Err(_)) => return Ok(None),
+        };
+        match self.grants.advance(&claiming, claiming.due_at(now, 0.0), now, Vec::new()).await {
+            Ok(()) => Ok(Some(claiming)),
+            Err(StoreError::Conflict) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Has Ring take the nonce, and saves the link. `None`: Ring no longer knows this grant; match again.
+    async fn confirm(
+        &self,
+        grant: Grant,
+        attempt: &Attempt,
+        existing: Option<Link>,
+        now: Timestamp,
+    ) -> Result<Option<Link>, ClaimError> {
+        // Sign-in and claim took their time: look once more, just before Ring does.
+        if attempt.time.check(now, Duration::ZERO).is_err() {
+            self.release(grant, now).await?;
+            return Err(ClaimError::Expired);
+        }
+        let identifier = attempt.account_identifier.as_deref();
+        let answer = self
+            .access
+            .call(&grant.id, now, async |token| self.ring.confirm_link(token, identifier, &attempt.nonce).await)
+            .await;
+        match answer {
+            Ok(_) => Ok(Some(self.save(grant, attempt, existing, now).await?)),
+            Err(CallError::Ring(error)) => match error.decision() {
+                // The nonce is refused: nothing changed at Ring.
+                Decision::GiveUp if error.answer().is_some_and(|answer| answer.status == 400) => {
+                    self.release(grant, now).await?;
+                    Err(ClaimError::Expired)
+                }
+                Decision::Gone => {
+                    self.end(grant, now).await?;
+                    Ok(None)
+                }
+                _ if matches!(error, ring_partner::Error::Unclear(_)) => {
+                    self.look(grant, attempt, existing, now, error).await
+                }
+                _ => {
+                    self.release(grant, now).await?;
+                    Err(ClaimError::Ring(error.into()))
+                }
+            },
+            Err(CallError::Access(AccessError::Ended | AccessError::RelinkRequired)) => Ok(None),
+            Err(error) => {
+                self.release(grant, now).await?;
+                Err(ClaimError::Ring(error))
+            }
+        }
+    }
+
+    /// Ring may have taken the nonce. A PATCH and a listing that both succeed say that it did; else the claim stays, for
+    /// this user to try again, and for `token-refresh` when its time is up.
+    async fn look(
+        &self,
+        grant: Grant,
+        attempt: &Attempt,
+        existing: Option<Link>,
+        now: Timestamp,
+        unclear: ring_partner::Error,
+    ) -> Result<Option<Link>, ClaimError> {
+        let identifier = attempt.account_identifier.as_deref();
+        let probe = self
+            .access
+            .call(&grant.id, now, async |token| {
+                self.ring.update_integration(token, identifier, None).await?;
+                self.ring.devices(token).await
+            })
+            .await;
+        match probe {
+            Ok(_) => Ok(Some(self.save(grant, attempt, existing, now).await?)),
+            Err(_) => {
+                tracing::warn!(
+                    grant.id = grant.id.as_str(),
+                    error = &unclear as &dyn std::error::Error,
+                    "it is not known whether Ring took the nonce"
+                );
+                Err(ClaimError::Unclear)
+            }
+        }
+    }
+
+    /// Saves the link, the grant's step, the used nonce, and the end of a grant that this one replaces: all or nothing.
+    async fn save(
+        &self,
+        grant: Grant,
+        attempt: &Attempt,
+        existing: Option<Link>,
+        now: Timestamp,
+    ) -> Result<Link, ClaimError> {
+        let account_id = grant.account_id.clone().ok_or(ClaimError::NotFound)?;
+        let confirmed = Confirmed {
+            user_id: attempt.user_id.clone(),
+            account_id,
+            grant_id: grant.id.clone(),
+            account_identifier: attempt.account_identifier.clone(),
+            scope: grant.tokens.as_ref().and_then(|tokens| tokens.scope.clone()),
+        };
+        let link = match &existing {
+            Some(old) if old.user_id == attempt.user_id => old.relinked(confirmed, self.complete, now),
+            // An unlinked link of somebody else, of which something was left to do: the version goes on, the link is new.
+            Some(old) => Link { version: old.version + 1, ..Link::confirmed(confirmed, self.complete, now) },
+            None => Link::confirmed(confirmed, self.complete, now),
+        };
+        let confirmed = grant.confirmed().map_err(|_| StoreError::Conflict)?;
+        let with = self.links.create(&link, &attempt.nonce, link.due_at(now, 0.0), now)?;
+        let due = confirmed.due_at(now, key::fraction());
+        self.grants.advance(&confirmed, due, now, with).await?;
+        if let Some(old) = existing.filter(|old| old.grant_id != link.grant_id) {
+            self.replace(&old.grant_id, now).await;
+        }
+        Ok(link)
+    }
+
+    /// The grant that a newer one replaced ends; it worked until now. One that stays by a fault is found by the daily
+    /// renewal, and harms nobody.
+    async fn replace(&self, old: &GrantId, now: Timestamp) {
+        let ended = async {
+            let Some(grant) = self.grants.get(old).await? else { return Ok(()) };
+            match grant.ended(EndReason::Replaced) {
+                Ok(ended) => self.grants.advance(&ended, None, now, Vec::new()).await,
+                Err(_) => Ok(()),
+            }
+        };
+        if let Err(error) = ended.await {
+            tracing::warn!(error = &error as &dyn std::error::Error, grant.id = old.as_str(), "a replaced grant is not ended yet");
+        }
+    }
+
+    async fn release(&self, grant: Grant, now: Timestamp) -> Result<(), StoreError> {
+        let Ok(released) = grant.released(now) else { return Ok(()) };
+        self.grants.advance(&released, released.due_at(now, key::fraction()), now, Vec::new()).await
+    }
+
+    async fn end(&self, grant: Grant, now: Timestamp) -> Result<(), StoreError> {
+        let Ok(ended) = grant.ended(EndReason::RemovedAtRing) else { return Ok(()) };
+        self.grants.advance(&ended, None, now, Vec::new()).await
+    }
+
+    /// A claim whose time is up: goes on where it stopped, with what it kept. What can't be saved any more is released.
+    pub async fn resume(&self, grant: Grant, now: Timestamp) -> Result<Option<Link>, ClaimError> {
+        let Life::Claiming { claim } = grant.life.clone() else { return Ok(None) };
+        let (Ok(time), Some(account_id)) = (LinkTime::parse(&claim.time), grant.account_id.clone()) else {
+            self.release(grant, now).await?;
+            return Ok(None);
+        };
+        let attempt = Attempt {
+            user_id: claim.user_id.clone(),
+            account_identifier: claim.account_identifier.clone(),
+            nonce: self.vault.open(&claim.nonce, &grant.id).await?,
+            time,
+        };
+        let existing = self.links.of_account(&account_id).await?;
+        let renewed = Claim { until: now + signed(CLAIM_FOR), ..claim };
+        let Ok(claiming) = grant.claimed(renewed, now) else { return Ok(None) };
+        self.grants.advance(&claiming, claiming.due_at(now, 0.0), now, Vec::new()).await?;
+        let expired = attempt.time.check(now, Duration::ZERO).is_err();
+        if expired {
+            // Too late for another POST, not too late to find that the first one went well.
+            let gone = ring_partner::Error::Unusable("the time for another try is over");
+            return match self.look(claiming.clone(), &attempt, existing, now, gone).await {
+                Err(ClaimError::Unclear) => {
+                    self.release(claiming, now).await?;
+                    Ok(None)
+                }
+                other => other,
+            };
+        }
+        self.confirm(claiming, &attempt, existing, now).await
+    }
+}

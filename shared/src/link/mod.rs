@@ -1,0 +1,302 @@
+//! A link: one Ring account, bound to one signed-in user of ours. What is still to be done about it (complete it at Ring,
+//! list its devices, act on what was parked, tell the bus) stands in the link itself, so that whoever finds it, after a
+//! crash too, goes on where it stopped. This file does no I/O; [`store`] keeps links, [`claim`] makes one out of a nonce,
+//! [`settle`] does what is to be done.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ring_partner::users::AccountId;
+use serde::{Deserialize, Serialize};
+
+use crate::edge::bus::Announcement;
+use crate::edge::key;
+use crate::grant::{GrantId, signed};
+
+pub mod claim;
+pub mod settle;
+pub mod store;
+
+/// Each link's devices are listed anew this often.
+pub const LIST_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// A link with something left to do is looked at again after this.
+pub const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// One link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its id: ours, opaque.
+    pub id: String,
+    /// Who has linked, as a pseudonym.
+    pub user_id: String,
+    /// Which Ring account.
+    pub account_id: AccountId,
+    /// The grant that opens it.
+    pub grant_id: GrantId,
+    /// Where it stands.
+    pub status: LinkStatus,
+    /// What Ring's user is shown of ours.
+    pub account_identifier: Option<String>,
+    /// What Ring allows us, in its words.
+    pub scope: Option<String>,
+    /// When Ring took the nonce.
+    pub linked_at: Timestamp,
+    /// When its devices were last listed.
+    pub listed_at: Option<Timestamp>,
+    /// What is still to be done, in this order.
+    pub todo: Vec<Todo>,
+    /// Counts the changes: a change is made from the version that was read, or not at all.
+    pub version: u64,
+}
+
+/// Where a link stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkStatus {
+    /// Ring took the nonce, and was not told yet that the integration is complete.
+    Confirming,
+    /// The user still has something to set up with us.
+    Awaiting,
+    /// Complete on both sides.
+    Completed,
+    /// Ring refuses our tokens: the user has to link again.
+    RelinkRequired,
+    /// Over. It is kept only until what remains to be done is done, and shown to nobody.
+    Unlinked,
+}
+
+/// One thing to be done about a link. Each may be done twice without harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Todo {
+    /// Tell Ring that the integration is complete (Ring: App Integration, PATCH).
+    Complete,
+    /// List the account's devices with all four parts, and keep them.
+    ListDevices,
+    /// Hand the events that came before the link back to the queue.
+    ReleaseParked,
+    /// Publish `account_linked`.
+    AnnounceLinked,
+    /// Publish `account_relink_required`.
+    AnnounceRelinkRequired,
+    /// Forget the account's devices.
+    ForgetDevices,
+    /// Publish `account_unlinked`.
+    AnnounceUnlinked,
+}
+
+/// When a link is told to be complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompleteLink {
+    /// As soon as Ring took the nonce.
+    AtOnce,
+    /// When the user has finished setting up with us.
+    AfterSetup,
+}
+
+impl std::str::FromStr for CompleteLink {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "at-once" => Ok(Self::AtOnce),
+            "after-setup" => Ok(Self::AfterSetup),
+            _ => Err("it must be at-once or after-setup"),
+        }
+    }
+}
+
+/// Who links what.
+#[derive(Clone, Debug)]
+pub struct Confirmed {
+    /// Who has linked, as a pseudonym.
+    pub user_id: String,
+    /// Which Ring account.
+    pub account_id: AccountId,
+    /// The grant that opens it.
+    pub grant_id: GrantId,
+    /// What Ring's user is shown of ours.
+    pub account_identifier: Option<String>,
+    /// What Ring allows us, in its words.
+    pub scope: Option<String>,
+}
+
+impl Link {
+    /// A link, as Ring has just taken the nonce.
+    #[must_use]
+    pub fn confirmed(confirmed: Confirmed, complete: CompleteLink, now: Timestamp) -> Self {
+        let Confirmed { user_id, account_id, grant_id, account_identifier, scope } = confirmed;
+        let mut todo = vec![Todo::ListDevices, Todo::ReleaseParked, Todo::AnnounceLinked];
+        let status = match complete {
+            CompleteLink::AtOnce => {
+                todo.insert(0, Todo::Complete);
+                LinkStatus::Confirming
+            }
+            CompleteLink::AfterSetup => LinkStatus::Awaiting,
+        };
+        Self {
+            id: key::random("lnk"),
+            user_id,
+            account_id,
+            grant_id,
+            status,
+            account_identifier,
+            scope,
+            linked_at: now,
+            listed_at: None,
+            todo,
+            version: 1,
+        }
+    }
+
+    /// The same user has linked the same account again: the link keeps its id, and goes on with the new grant.
+    #[must_use]
+    pub fn relinked(&self, confirmed: Confirmed, complete: CompleteLink, now: Timestamp) -> Self {
+        Self { id: self.id.clone(), version: self.version + 1, ..Self::confirmed(confirmed, complete, now) }
+    }
+
+    /// One thing is done.
+    #[must_use]
+    pub fn done(mut self, todo: Todo, now: Timestamp) -> Self {
+        self.todo.retain(|left| *left != todo);
+        match todo {
+            Todo::Complete => self.status = LinkStatus::Completed,
+            Todo::ListDevices => self.listed_at = Some(now),
+            _ => {}
+        }
+        Self { version: self.version + 1, ..self }
+    }
+
+    /// Its devices are to be listed anew.
+    #[must_use]
+    pub fn to_be_listed(mut self) -> Self {
+        if !self.todo.contains(&Todo::ListDevices) {
+            self.todo.push(Todo::ListDevices);
+        }
+        Self { version: self.version + 1, ..self }
+    }
+
+    /// Ring knows of this status now, and of this identifier.
+    #[must_use]
+    pub fn set(mut self, status: LinkStatus, account_identifier: Option<String>) -> Self {
+        self.todo.retain(|left| *left != Todo::Complete);
+        Self { status, account_identifier, version: self.version + 1, ..self }
+    }
+
+    /// Ring refuses its grant.
+    #[must_use]
+    pub fn relink_required(self) -> Self {
+        let todo = vec![Todo::AnnounceRelinkRequired];
+        Self { status: LinkStatus::RelinkRequired, todo, version: self.version + 1, ..self }
+    }
+
+    /// It is over.
+    #[must_use]
+    pub fn unlinked(self) -> Self {
+        let todo = vec![Todo::ForgetDevices, Todo::AnnounceUnlinked];
+        Self { status: LinkStatus::Unlinked, todo, version: self.version + 1, ..self }
+    }
+
+    /// Whether events of its account take effect, and its user sees its devices.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.status != LinkStatus::Unlinked
+    }
+
+    /// When it next needs somebody to look at it.
+    #[must_use]
+    pub fn due_at(&self, now: Timestamp, spread: f64) -> Option<Timestamp> {
+        if !self.todo.is_empty() {
+            return Some(now + signed(TRY_AGAIN_AFTER));
+        }
+        match self.status {
+            LinkStatus::RelinkRequired | LinkStatus::Unlinked => None,
+            _ => {
+                let listed_at = self.listed_at.unwrap_or(now);
+                Some(listed_at + signed(LIST_EVERY.mul_f64(0.85 + 0.15 * spread.clamp(0.0, 1.0))))
+            }
+        }
+    }
+
+    /// What the bus is told of this link; `what` is one of our detail-types.
+    #[must_use]
+    pub fn announcement(&self, what: &str, now: Timestamp) -> Announcement {
+        Announcement {
+            kind: what.to_owned(),
+            schema: format!("{what}/1"),
+            event_id: key::derived("evt", &[what, &self.id, self.grant_id.as_str()]),
+            account_id: self.account_id.to_string(),
+            user_id: Some(self.user_id.clone()),
+            device_id: None,
+            device_name: None,
+            cause_event_id: None,
+            occurred_at: now,
+            more: serde_json::Map::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn confirmed() -> Confirmed {
+        Confirmed {
+            user_id: "usr_1".to_owned(),
+            account_id: AccountId::new("account").unwrap(),
+            grant_id: GrantId::random(),
+            account_identifier: Some("u***r@example.com".to_owned()),
+            scope: None,
+        }
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_770_000_000).unwrap()
+    }
+
+    #[test]
+    fn a_new_link_is_completed_before_anything_else_unless_the_user_has_to_set_up_first() {
+        let at_once = Link::confirmed(confirmed(), CompleteLink::AtOnce, now());
+        assert_eq!((at_once.status, at_once.todo[0]), (LinkStatus::Confirming, Todo::Complete));
+        let later = Link::confirmed(confirmed(), CompleteLink::AfterSetup, now());
+        assert_eq!(later.status, LinkStatus::Awaiting);
+        assert!(!later.todo.contains(&Todo::Complete));
+    }
+
+    #[test]
+    fn what_is_done_is_not_done_again_and_the_next_listing_is_a_day_away() {
+        let mut link = Link::confirmed(confirmed(), CompleteLink::AtOnce, now());
+        assert_eq!(link.due_at(now(), 1.0).unwrap(), now() + signed(TRY_AGAIN_AFTER));
+        while let Some(todo) = link.todo.first().copied() {
+            link = link.done(todo, now());
+        }
+        assert_eq!(link.status, LinkStatus::Completed);
+        assert_eq!(link.due_at(now(), 1.0).unwrap(), now() + signed(LIST_EVERY));
+        assert_eq!(link.to_be_listed().todo, [Todo::ListDevices]);
+    }
+
+    #[test]
+    fn linking_again_keeps_the_id_and_takes_the_new_grant() {
+        let old = Link::confirmed(confirmed(), CompleteLink::AtOnce, now()).relink_required();
+        let again = confirmed();
+        let new = old.relinked(again.clone(), CompleteLink::AtOnce, now());
+        assert_eq!((&new.id, &new.grant_id), (&old.id, &again.grant_id));
+        assert_eq!(new.status, LinkStatus::Confirming);
+        assert_eq!(new.version, old.version + 1);
+    }
+
+    #[test]
+    fn an_unlinked_link_is_not_live_and_has_its_devices_forgotten() {
+        let link = Link::confirmed(confirmed(), CompleteLink::AtOnce, now()).unlinked();
+        assert!(!link.is_live());
+        assert_eq!(link.todo, [Todo::ForgetDevices, Todo::AnnounceUnlinked]);
+    }
+
+    #[test]
+    fn announcements_of_one_link_have_one_id_each() {
+        let link = Link::confirmed(confirmed(), CompleteLink::AtOnce, now());
+        let one = link.announcement("account_linked", now());
+        assert_eq!(one.event_id, link.announcement("account_linked", now()).event_id);
+        assert_ne!(one.event_id, link.announcement("account_unlinked", now()).event_id);
+    }
+}

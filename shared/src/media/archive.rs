@@ -1,0 +1,260 @@
+//! The bucket. A medium is streamed into it in bounded memory: a small one in one put, a large one in parts, and a broken
+//! one leaves nothing under its key. Beside each lies its description, as JSON.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::edge::aws::Cause;
+
+/// The size of a part; also the most that is held in memory. S3 takes parts of 5 MiB and more, and 10,000 of them.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+/// How long a presigned URL lives at most.
+pub const PRESIGNED_FOR: Duration = Duration::from_secs(300);
+
+/// Why a medium is not in the bucket.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The bucket is out of reach.
+    #[error("the bucket is out of reach")]
+    Unavailable(#[source] Cause),
+    /// What was to be stored broke off.
+    #[error("the source broke off")]
+    Source(#[source] ring_partner::Error),
+}
+
+/// What was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// How many bytes.
+    pub bytes: u64,
+    /// Their SHA-256, in hex.
+    pub sha256: String,
+}
+
+/// The bucket, and the client to reach it.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    client: Client,
+    bucket: String,
+}
+
+impl Archive {
+    /// The bucket `name`. Paths rather than host names: a bucket with a dot in its name, and an emulator, work the same.
+    #[must_use]
+    pub fn new(config: &SdkConfig, name: impl Into<String>) -> Self {
+        let config = aws_sdk_s3::config::Builder::from(config)
+            .force_path_style(true)
+            // A part of 8 MiB takes longer than a row of a table.
+            .timeout_config(
+                aws_config::timeout::TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(2))
+                    .operation_attempt_timeout(Duration::from_secs(60))
+                    .operation_timeout(Duration::from_secs(180))
+                    .build(),
+            )
+            .build();
+        Self { client: Client::from_conf(config), bucket: name.into() }
+    }
+
+    /// Streams a medium into the bucket. The object is there whole, or not at all.
+    pub async fn store(
+        &self,
+        key: &str,
+        content_type: &str,
+        body: impl Stream<Item = Result<Bytes, ring_partner::Error>>,
+    ) -> Result<Receipt, ArchiveError> {
+        let body = std::pin::pin!(body);
+        let mut parts = Parts::new(body, PART_BYTES);
+        let mut hash = Sha256::new();
+        let mut bytes = 0_u64;
+        let mut first = true;
+        let mut upload: Option<Upload<'_>> = None;
+        loop {
+            let part = match parts.next().await {
+                Ok(part) => part,
+                Err(error) => {
+                    if let Some(upload) = upload {
+                        upload.abort().await;
+                    }
+                    return Err(ArchiveError::Source(error));
+                }
+            };
+            let last = part.len() < PART_BYTES;
+            hash.update(&part);
+            bytes += part.len() as u64;
+            if first && last {
+                self.put(key, content_type, part).await?;
+                break;
+            }
+            first = false;
+            let mut current = match upload.take() {
+                Some(upload) => upload,
+                None => Upload::begin(self, key, content_type).await?,
+            };
+            let sent = if part.is_empty() { Ok(()) } else { current.part(part).await };
+            if let Err(error) = sent {
+                current.abort().await;
+                return Err(error);
+            }
+            if last {
+                current.complete().await?;
+                break;
+            }
+            upload = Some(current);
+        }
+        Ok(Receipt { bytes, sha256: hex::encode(hash.finalize()) })
+    }
+
+    /// Puts a description beside an object.
+    pub async fn describe(&self, key: &str, description: &impl Serialize) -> Result<(), ArchiveError> {
+        let json = serde_json::to_vec(description).map_err(|error| ArchiveError::Unavailable(error.into()))?;
+        self.put(&beside(key), "application/json", json.into()).await
+    }
+
+    /// A URL under which the object can be read for five minutes, by whoever has it.
+    pub async fn presigned(&self, key: &str) -> Result<String, ArchiveError> {
+        let config = PresigningConfig::expires_in(PRESIGNED_FOR).map_err(unavailable)?;
+        let request = self.client.get_object().bucket(&self.bucket).key(key).presigned(config).await;
+        Ok(request.map_err(unavailable)?.uri().to_owned())
+    }
+
+    /// Deletes an object and its description.
+    pub async fn delete(&self, key: &str) -> Result<(), ArchiveError> {
+        for key in [key, &beside(key)] {
+            self.client.delete_object().bucket(&self.bucket).key(key).send().await.map_err(unavailable)?;
+        }
+        Ok(())
+    }
+
+    async fn put(&self, key: &str, content_type: &str, body: Bytes) -> Result<(), ArchiveError> {
+        let put = self.client.put_object().bucket(&self.bucket).key(key).content_type(content_type);
+        put.body(ByteStream::from(body)).send().await.map_err(unavailable)?;
+        Ok(())
+    }
+}
+
+/// An upload in parts.
+struct Upload<'a> {
+    archive: &'a Archive,
+    key: &'a str,
+    id: String,
+    parts: Vec<CompletedPart>,
+}
+
+impl<'a> Upload<'a> {
+    async fn begin(archive: &'a Archive, key: &'a str, content_type: &str) -> Result<Self, ArchiveError> {
+        let create = archive.client.create_multipart_upload().bucket(&archive.bucket).key(key);
+        let answer = create.content_type(content_type).send().await.map_err(unavailable)?;
+        let id = answer.upload_id.ok_or_else(|| ArchiveError::Unavailable("S3 named no upload".into()))?;
+        Ok(Self { archive, key, id, parts: Vec::new() })
+    }
+
+    async fn part(&mut self, part: Bytes) -> Result<(), ArchiveError> {
+        let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
+        let upload = self.archive.client.upload_part().bucket(&self.archive.bucket).key(self.key);
+        let upload = upload.upload_id(&self.id).part_number(number).body(ByteStream::from(part));
+        let answer = upload.send().await.map_err(unavailable)?;
+        let completed = CompletedPart::builder().part_number(number).set_e_tag(answer.e_tag);
+        self.parts.push(completed.set_checksum_crc32(answer.checksum_crc32).build());
+        Ok(())
+    }
+
+    async fn complete(self) -> Result<(), ArchiveError> {
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(self.parts)).build();
+        let complete = self.archive.client.complete_multipart_upload().bucket(&self.archive.bucket).key(self.key);
+        complete.upload_id(&self.id).multipart_upload(parts).send().await.map_err(unavailable)?;
+        Ok(())
+    }
+
+    /// What was sent is dropped. Where that fails too, the bucket's lifecycle rule drops it after a day.
+    async fn abort(self) {
+        let abort = self.archive.client.abort_multipart_upload().bucket(&self.archive.bucket).key(self.key);
+        if let Err(error) = abort.upload_id(&self.id).send().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a broken upload is left to the lifecycle rule");
+        }
+    }
+}
+
+/// A body in parts of one size, the last of which is smaller (or empty).
+struct Parts<S> {
+    body: S,
+    size: usize,
+    /// What came with the bytes of the part before, and belongs to the next.
+    rest: Bytes,
+}
+
+impl<S: Stream<Item = Result<Bytes, ring_partner::Error>> + Unpin> Parts<S> {
+    fn new(body: S, size: usize) -> Self {
+        Self { body, size, rest: Bytes::new() }
+    }
+
+    async fn next(&mut self) -> Result<Bytes, ring_partner::Error> {
+        let mut part = BytesMut::new();
+        while part.len() < self.size {
+            if self.rest.is_empty() {
+                match self.body.next().await {
+                    Some(chunk) => self.rest = chunk?,
+                    None => break,
+                }
+            }
+            let taken = self.rest.split_to(self.rest.len().min(self.size - part.len()));
+            part.extend_from_slice(&taken);
+        }
+        Ok(part.freeze())
+    }
+}
+
+fn beside(key: &str) -> String {
+    format!("{key}.json")
+}
+
+fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> ArchiveError {
+    ArchiveError::Unavailable(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn in_parts(chunks: &[Vec<u8>], size: usize) -> Vec<Bytes> {
+        let body = stream::iter(chunks.iter().map(|chunk| Ok(Bytes::from(chunk.clone()))).collect::<Vec<_>>());
+        let mut parts = Parts::new(body, size);
+        let mut all = Vec::new();
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+            loop {
+                let part = parts.next().await.unwrap();
+                let last = part.len() < size;
+                all.push(part);
+                if last {
+                    return all;
+                }
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn however_a_body_comes_its_parts_are_whole_and_in_order(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..12),
+            size in 1_usize..24,
+        ) {
+            let parts = in_parts(&chunks, size);
+            let (last, full) = parts.split_last().unwrap();
+            prop_assert!(full.iter().all(|part| part.len() == size));
+            prop_assert!(last.len() < size);
+            prop_assert_eq!(parts.concat(), chunks.concat());
+        }
+    }
+}
