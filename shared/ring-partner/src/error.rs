@@ -330,3 +330,225 @@ fn excerpt(text: &str, secrets: &[&str]) -> String {
         .take(EXCERPT)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn read(endpoint: Endpoint, status: u16, body: &str) -> ApiError {
+        let status = StatusCode::from_u16(status).unwrap();
+        ApiError::read(endpoint, false, status, &HeaderMap::new(), body.as_bytes(), &["t0ken"])
+    }
+
+    #[test]
+    fn trap_75_both_documented_forms_are_read() {
+        let answer = read(
+            Endpoint::Devices,
+            404,
+            r#"{"errors":[{"status":"404","title":"Not Found","detail":"The requested resource could not be found"}]}"#,
+        );
+        assert_eq!(answer.title.as_deref(), Some("Not Found"));
+        assert_eq!(
+            answer.detail.as_deref(),
+            Some("The requested resource could not be found")
+        );
+        assert_eq!(
+            (answer.id, answer.code, answer.pointer, answer.excerpt),
+            (None, None, None, None)
+        );
+
+        let answer = read(
+            Endpoint::Media,
+            400,
+            r#"{"errors":[{"id":"r-1","status":"400","code":"INVALID_PAYLOAD","detail":"duration must be positive",
+                "source":{"pointer":"duration"},"meta":{"timestamp":"2025-01-15T10:30:00Z"}}]}"#,
+        );
+        assert_eq!(answer.id.as_deref(), Some("r-1"));
+        assert_eq!(answer.code.as_deref(), Some("INVALID_PAYLOAD"));
+        assert_eq!(answer.pointer.as_deref(), Some("duration"));
+        assert_eq!(
+            answer.to_string(),
+            r#"Ring answered 400, code "INVALID_PAYLOAD", detail "duration must be positive", pointer "duration", id "r-1""#
+        );
+    }
+
+    #[test]
+    fn trap_75_a_body_of_any_other_form_is_tolerated() {
+        for body in [
+            "",
+            "null",
+            "[]",
+            "7",
+            r#"{"errors":[]}"#,
+            r#"{"errors":{"0":1}}"#,
+            r#"{"errors":[{"status":404}]}"#,
+        ] {
+            let answer = read(Endpoint::Devices, 404, body);
+            assert_eq!((answer.status, answer.decision()), (404, Decision::Gone), "{body}");
+            assert_eq!(
+                (answer.title, answer.code, answer.excerpt),
+                (None, None, None),
+                "{body}"
+            );
+        }
+        let answer = read(
+            Endpoint::Devices,
+            502,
+            &format!("<html>\n\u{1b}[31m{}", "é".repeat(9000)),
+        );
+        let excerpt = answer.excerpt.unwrap();
+        assert!(
+            excerpt.starts_with("<html>  [31mé") && excerpt.chars().count() == EXCERPT,
+            "{excerpt}"
+        );
+    }
+
+    #[test]
+    fn no_error_quotes_a_token_or_what_storage_services_say() {
+        let answer = read(
+            Endpoint::Devices,
+            401,
+            r#"{"errors":[{"title":"Bad t0ken","detail":"t0ken t0ken"}]}"#,
+        );
+        assert_eq!(answer.title.as_deref(), Some("Bad [hidden]"));
+        assert_eq!(
+            read(Endpoint::Devices, 500, "you sent t0ken").excerpt.as_deref(),
+            Some("you sent [hidden]")
+        );
+        let body = b"<Error><SignatureProvided>abc</SignatureProvided></Error>";
+        let stored = ApiError::read(
+            Endpoint::Media,
+            true,
+            StatusCode::FORBIDDEN,
+            &HeaderMap::new(),
+            body,
+            &[],
+        );
+        assert_eq!(stored.excerpt, None);
+    }
+
+    #[test]
+    fn each_status_has_its_decision() {
+        use Decision::*;
+        let wait = RetryAfter(DEFAULT_WAIT);
+        for (status, decision) in [
+            (302, GiveUp),
+            (400, GiveUp),
+            (401, Refresh),
+            (403, OutOfScope),
+            (404, Gone),
+            (408, wait),
+            (409, GiveUp),
+            (416, NoMedia),
+            (422, GiveUp),
+            (425, NotReady),
+            (429, wait),
+            (500, wait),
+            (502, wait),
+            (503, wait),
+            (504, wait),
+        ] {
+            for endpoint in [Endpoint::Devices, Endpoint::Media, Endpoint::Integrations] {
+                assert_eq!(read(endpoint, status, "{}").decision(), decision, "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn trap_13_only_users_me_means_the_token_by_403() {
+        assert_eq!(read(Endpoint::Users, 403, "").decision(), Decision::Refresh);
+        assert_eq!(read(Endpoint::Users, 401, "").decision(), Decision::Refresh);
+        let out_of_scope = r#"{"errors":[{"status":"403","title":"Out of Scope Access"}]}"#;
+        assert_eq!(
+            read(Endpoint::Devices, 403, out_of_scope).decision(),
+            Decision::OutOfScope
+        );
+    }
+
+    #[test]
+    fn trap_76_an_offline_device_is_told_from_a_busy_ring() {
+        for (body, decision) in [
+            (
+                r#"{"status":"503","title":"Device Unavailable","detail":"Device is currently offline"}"#,
+                Decision::Offline,
+            ),
+            (
+                r#"{"status":"503","title":"Service Unavailable","detail":"Device is currently offline"}"#,
+                Decision::Offline,
+            ),
+            (r#"{"code":"DEVICE_OFFLINE"}"#, Decision::Offline),
+            (
+                r#"{"status":"503","code":"SERVER_BUSY","detail":"The server is too busy to handle the request; please try again"}"#,
+                Decision::RetryAfter(DEFAULT_WAIT),
+            ),
+            (
+                r#"{"status":"503","title":"Service Unavailable"}"#,
+                Decision::RetryAfter(DEFAULT_WAIT),
+            ),
+        ] {
+            let answer = read(Endpoint::Media, 503, &format!(r#"{{"errors":[{body}]}}"#));
+            assert_eq!(answer.decision(), decision, "{body}");
+        }
+    }
+
+    #[test]
+    fn traps_106_and_108_the_codes_of_media_have_their_decisions() {
+        for (status, code, decision) in [
+            (416, "TIMESTAMP_NOT_FOUND", Decision::NoMedia),
+            (416, "MEDIA_NOT_FOUND", Decision::NoMedia),
+            (425, "RECORDING_NOT_READY", Decision::NotReady),
+            (422, "CORRUPT_RECORDING", Decision::GiveUp),
+            (404, "DEVICE_NOT_FOUND", Decision::Gone),
+            (403, "REQUEST_FORBIDDEN", Decision::OutOfScope),
+            (401, "UNAUTHORIZED", Decision::Refresh),
+        ] {
+            let body = format!(r#"{{"errors":[{{"status":"{status}","code":"{code}"}}]}}"#);
+            assert_eq!(read(Endpoint::Media, status, &body).decision(), decision, "{code}");
+        }
+    }
+
+    #[test]
+    fn trap_102_a_presigned_url_that_has_run_out_says_nothing_of_the_token() {
+        let stored = |status: u16, body: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            ApiError::read(Endpoint::Media, true, status, &HeaderMap::new(), body.as_bytes(), &[])
+        };
+        for status in [400, 401, 403, 404, 410] {
+            let answer = stored(status, "<Error><Code>AccessDenied</Code></Error>");
+            assert!(answer.is_stale_link());
+            assert_eq!(answer.decision(), Decision::RetryAfter(DEFAULT_WAIT), "{status}");
+        }
+        let forbidden = stored(403, r#"{"errors":[{"code":"REQUEST_FORBIDDEN"}]}"#);
+        assert!(!forbidden.is_stale_link());
+        assert_eq!(forbidden.decision(), Decision::OutOfScope);
+        assert_eq!(
+            stored(416, r#"{"errors":[{"code":"MEDIA_NOT_FOUND"}]}"#).decision(),
+            Decision::NoMedia
+        );
+    }
+
+    #[test]
+    fn trap_72_retry_after_is_seconds_or_a_date() {
+        let check = |value: &'static str, date: Option<&'static str>, expected: Option<u64>| {
+            let mut headers = HeaderMap::new();
+            headers.insert("retry-after", HeaderValue::from_static(value));
+            if let Some(date) = date {
+                headers.insert(header::DATE, HeaderValue::from_static(date));
+            }
+            assert_eq!(retry_after(&headers), expected.map(Duration::from_secs), "{value}");
+        };
+        let now = Some("Fri, 13 Feb 2026 13:39:57 GMT");
+        check("60", None, Some(60));
+        check(" 0 ", None, Some(0));
+        check("99999999999999999999", None, Some(u32::MAX.into()));
+        check("Fri, 13 Feb 2026 13:40:57 GMT", now, Some(60));
+        check("Fri, 13 Feb 2026 13:39:00 GMT", now, Some(0));
+        check("Fri, 13 Feb 2026 13:40:57 GMT", None, None);
+        check("soon", now, None);
+        check("", now, None);
+        check("-5", now, None);
+        check("1.5", now, None);
+    }
+}

@@ -119,3 +119,68 @@ fn masked(text: &str) -> String {
         .unwrap_or_default();
     format!("{first}***{last}")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn traps_31_and_32_identifiers_are_masked_by_the_documented_style() {
+        for (identifier, masked) in [
+            ("user@partner.example.com", "u***r@partner.example.com"),
+            ("a-much-longer-user@d", "a***r@d"),
+            ("abc@d", "a***c@d"),
+            ("ab@d", "a***@d"),
+            ("u@d", "u***@d"),
+            ("@d", "***@d"),
+            ("a@b@d", "a***b@d"),
+            (" user@d\n", "u***r@d"),
+            ("Ünal.Öz@d.de", "Ü***z@d.de"),
+            ("🦀🦀🦀@d", "🦀***🦀@d"),
+            ("partner-user-4711", "p***1"),
+            ("4711@", "4***@"),
+            ("user@two words", "u***s"),
+            ("x", "x***"),
+            ("xy", "x***"),
+            ("", "***"),
+        ] {
+            assert_eq!(mask_identifier(identifier), masked, "{identifier:?}");
+        }
+    }
+
+    #[test]
+    fn the_documented_answers_are_read() {
+        let confirmed = Integration::parse(br#"{"status": "awaiting"}"#).unwrap();
+        assert_eq!(confirmed.status, IntegrationStatus::Awaiting);
+        let updated = br#"{"account_identifier":"u***r@partner.example.com","status":"completed",
+            "updated_at":"2026-02-03T00:35:00Z"}"#;
+        let updated = Integration::parse(updated).unwrap();
+        assert_eq!(updated.status, IntegrationStatus::Completed);
+        assert_eq!(updated.account_identifier.as_deref(), Some("u***r@partner.example.com"));
+        assert_eq!(updated.updated_at.unwrap().to_string(), "2026-02-03T00:35:00Z");
+        let unknown = Integration::parse(br#"{"status":"revoked","updated_at":12}"#).unwrap();
+        assert_eq!((unknown.status.as_str(), unknown.updated_at), ("revoked", None));
+        assert!(Integration::parse(b"{}").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_mask_shows_two_letters_at_most_and_never_how_many_there_are(local in "[^@\\s\\pC*]{1,64}") {
+            let masked = mask_identifier(&format!("{local}@example.com"));
+            let (shown, domain) = masked.rsplit_once('@').unwrap();
+            prop_assert_eq!(domain, "example.com");
+            let letters: Vec<char> = shown.replace('*', "").chars().collect();
+            prop_assert!(letters.len() <= 2 && letters.len() < local.chars().count().max(2));
+            prop_assert_eq!(shown.matches('*').count(), 3);
+        }
+
+        #[test]
+        fn anything_can_be_masked(identifier in any::<String>()) {
+            let masked = mask_identifier(&identifier);
+            prop_assert!(masked.contains("***"));
+            prop_assert!(!masked.chars().any(char::is_control));
+        }
+    }
+}

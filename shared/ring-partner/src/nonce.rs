@@ -193,3 +193,188 @@ fn tag(started: Hmac<Sha256>, account: &AccountId) -> [u8; 32] {
         .into_bytes()
         .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: &str = "rk_test_4f6c2d0b9a1e4c7d8e5f";
+    const TIME: i64 = 1_771_130_906_289;
+
+    fn key() -> SigningKey {
+        SigningKey::new(KEY).unwrap()
+    }
+
+    fn account(id: &str) -> AccountId {
+        AccountId::new(id).unwrap()
+    }
+
+    #[test]
+    fn trap_22_python_and_this_crate_mint_alike() {
+        // python3 -c 'import hmac, hashlib, base64; print(base64.urlsafe_b64encode(hmac.new(
+        //   b"rk_test_4f6c2d0b9a1e4c7d8e5f", b"1771130906289:ava1.ring.account.XXXYYY", hashlib.sha256
+        //   ).digest()).rstrip(b"="))'
+        for (signing_key, time, id, nonce) in [
+            (
+                KEY,
+                "1771130906289",
+                "ava1.ring.account.XXXYYY",
+                "r-51GMOnHufZP6tuFPt8HBBEQKoVnNx2lQUVkSeMi7A",
+            ),
+            (
+                KEY,
+                "1771130906289",
+                "acct-0",
+                "BL--pR_xXaFVRw6j8Qj4hctv9_hx13S4LW_ofcXD0nI",
+            ),
+            // Trap 23: the text of the time counts, leading zeros and all.
+            (
+                "schlüssel-🔑",
+                "0001771130906289",
+                "ava1.ring.account.Ä_b.c",
+                "rHUCGksklN9y-WvRfLv6CzxGmNX3s5dfrdSkdcQ_vz8",
+            ),
+        ] {
+            let (key, time) = (SigningKey::new(signing_key).unwrap(), LinkTime::parse(time).unwrap());
+            assert_eq!(mint(&key, &time, &account(id)).as_str(), nonce);
+            let matcher = Matcher::new(&key, &time, &Nonce::parse(nonce).unwrap());
+            assert!(matcher.matches(&account(id)));
+            assert!(!matcher.matches(&account("ava1.ring.account.ZZZ")));
+        }
+    }
+
+    #[test]
+    fn the_nonce_of_the_documentation_is_read() {
+        let text = "yT8jdW_nu2W4gR6FI-l8hkPpt_c9EAf4DJ9CTIcuM7c";
+        let nonce = Nonce::parse(text).unwrap();
+        assert_eq!(nonce.as_str(), text);
+        assert_eq!(nonce.to_string(), text);
+        assert_eq!(LinkTime::parse("1771130906289").unwrap().at().as_millisecond(), TIME);
+    }
+
+    #[test]
+    fn trap_22_a_nonce_has_one_encoding() {
+        let text = "yT8jdW_nu2W4gR6FI-l8hkPpt_c9EAf4DJ9CTIcuM7c";
+        for other in [
+            String::new(),
+            format!("{text}="),
+            text.replace('_', "/"),
+            text.replace('-', "+"),
+            text[..42].to_owned(),
+            format!("{text}A"),
+            format!(" {}", &text[1..]),
+            // The same bytes, but for two bits that no byte has.
+            format!("{}d", &text[..42]),
+            "sha256=295adbabd853dea517a60e4c0288f3d46c6c4fec3040f653e282d630c10b776e".to_owned(),
+            "é".repeat(43),
+        ] {
+            assert_eq!(Nonce::parse(&other).map(|_| ()), Err(MalformedNonce), "{other}");
+        }
+    }
+
+    #[test]
+    fn trap_23_a_time_is_digits_and_nothing_else() {
+        for raw in ["0", "1771130906289", "0001771130906289", "253402207200000"] {
+            assert_eq!(LinkTime::parse(raw).unwrap().raw(), raw);
+        }
+        for raw in [
+            "",
+            "-1",
+            "+1771130906289",
+            "1771130906289.0",
+            "1e12",
+            " 1771130906289",
+            "0x19",
+            "१७७१",
+            "9223372036854775807",
+            "9223372036854775808",
+            "99999999999999999999999999",
+        ] {
+            assert_eq!(LinkTime::parse(raw), Err(MalformedTime), "{raw}");
+        }
+    }
+
+    #[test]
+    fn trap_24_both_bounds_of_the_window_are_in_it() {
+        let check = |age: i64, leeway: u64, expected| {
+            let now = Timestamp::from_millisecond(TIME + age).unwrap();
+            let time = LinkTime::parse(&TIME.to_string()).unwrap();
+            assert_eq!(
+                time.check(now, Duration::from_millis(leeway)),
+                expected,
+                "{age} ms, leeway {leeway} ms"
+            );
+        };
+        check(0, 0, Ok(()));
+        check(600_000, 0, Ok(()));
+        check(600_001, 0, Err(Staleness::Expired));
+        check(-1, 0, Err(Staleness::Future));
+        check(-600_000, 0, Err(Staleness::Future));
+        // A leeway is for the future alone, and is bounded.
+        check(-2_000, 2_000, Ok(()));
+        check(-2_001, 2_000, Err(Staleness::Future));
+        check(600_001, 2_000, Err(Staleness::Expired));
+        check(-5_000, 3_600_000, Ok(()));
+        check(-5_001, 3_600_000, Err(Staleness::Future));
+    }
+
+    #[test]
+    fn the_nanoseconds_of_a_clock_do_not_shorten_the_window() {
+        let now = Timestamp::from_nanosecond(i128::from(TIME + 600_000) * 1_000_000 + 999_999).unwrap();
+        assert_eq!(
+            LinkTime::parse(&TIME.to_string()).unwrap().check(now, Duration::ZERO),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_a_nonce() {
+        let nonce = Nonce::parse("yT8jdW_nu2W4gR6FI-l8hkPpt_c9EAf4DJ9CTIcuM7c").unwrap();
+        assert_eq!(format!("{nonce:?}"), "Nonce(…)");
+        let matcher = Matcher::new(&key(), &LinkTime::parse("1").unwrap(), &nonce);
+        assert_eq!(format!("{matcher:?}"), "Matcher(…)");
+    }
+
+    proptest! {
+        #[test]
+        fn a_nonce_matches_its_own_account_time_and_key_alone(
+            id in "[a-zA-Z0-9][a-zA-Z0-9._-]{0,60}",
+            other in "[a-zA-Z0-9][a-zA-Z0-9._-]{0,60}",
+            time in 0..253_402_207_200_000_i64,
+        ) {
+            prop_assume!(id != other);
+            let raw = time.to_string();
+            let link_time = LinkTime::parse(&raw).unwrap();
+            let nonce = mint(&key(), &link_time, &account(&id));
+            prop_assert_eq!(Nonce::parse(nonce.as_str()), Ok(nonce.clone()));
+
+            let matcher = Matcher::new(&key(), &link_time, &nonce);
+            prop_assert!(!matcher.matches(&account(&other)));
+            prop_assert!(matcher.matches(&account(&id)));
+            prop_assert!(matcher.matches(&account(&id)), "a matcher has no memory");
+
+            let zeros = LinkTime::parse(&format!("0{raw}")).unwrap();
+            prop_assert!(!Matcher::new(&key(), &zeros, &nonce).matches(&account(&id)));
+            let another = SigningKey::new("another key").unwrap();
+            prop_assert!(!Matcher::new(&another, &link_time, &nonce).matches(&account(&id)));
+        }
+
+        #[test]
+        fn no_query_makes_parsing_panic(text in any::<String>(), now in -377_705_023_201_000_i64..253_402_207_200_000) {
+            let _ = Nonce::parse(&text);
+            if let Ok(time) = LinkTime::parse(&text) {
+                let _ = time.check(Timestamp::from_millisecond(now).unwrap(), Duration::MAX);
+            }
+        }
+
+        #[test]
+        fn digits_of_any_length_are_read_or_refused(raw in "[0-9]{0,40}", leeway in any::<u64>()) {
+            if let Ok(time) = LinkTime::parse(&raw) {
+                prop_assert_eq!(time.raw(), raw);
+                prop_assert_eq!(time.check(time.at(), Duration::from_millis(leeway)), Ok(()));
+            }
+        }
+    }
+}

@@ -263,3 +263,165 @@ impl From<&ApiError> for TokenError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, StatusCode};
+
+    use super::*;
+    use crate::error::Endpoint;
+
+    #[test]
+    fn the_documented_answer_is_read() {
+        let tokens = TokenResponse::parse(
+            br#"{"access_token":"xxxxx","refresh_token":"yyyyy","scope":"<scope>","expires_in":14400,"token_type":"Bearer"}"#,
+        )
+        .unwrap();
+        assert_eq!(tokens.access_token.expose(), "xxxxx");
+        assert_eq!(tokens.refresh_token.unwrap().expose(), "yyyyy");
+        assert_eq!(tokens.expires_in, Duration::from_secs(14400));
+        assert_eq!(tokens.scope.as_deref(), Some("<scope>"));
+    }
+
+    #[test]
+    fn trap_6_an_answer_without_a_refresh_token_is_a_good_one() {
+        for body in [
+            r#"{"access_token":"x"}"#,
+            r#"{"access_token":"x","refresh_token":null}"#,
+        ] {
+            assert!(TokenResponse::parse(body.as_bytes()).unwrap().refresh_token.is_none());
+        }
+    }
+
+    #[test]
+    fn trap_12_the_life_of_a_token_is_what_the_answer_says() {
+        let check = |expires_in: &str, expected: Duration| {
+            let body = format!(r#"{{"access_token":"x","expires_in":{expires_in}}}"#);
+            assert_eq!(
+                TokenResponse::parse(body.as_bytes()).unwrap().expires_in,
+                expected,
+                "{expires_in}"
+            );
+        };
+        check("14400", Duration::from_secs(14400));
+        check("60", Duration::from_secs(60));
+        check("\"7200\"", Duration::from_secs(7200));
+        check("59.9", Duration::from_secs(59));
+        check("0", Duration::ZERO);
+        check("-5", Duration::ZERO);
+        check("1e300", LONGEST_LIFE);
+        check("null", ASSUMED_LIFE);
+        check("\"soon\"", ASSUMED_LIFE);
+    }
+
+    #[test]
+    fn an_answer_without_a_usable_access_token_is_unclear_and_quotes_nothing() {
+        for body in [
+            "",
+            "[]",
+            "{}",
+            r#"{"access_token":""}"#,
+            r#"{"access_token":"s3cret with a space"}"#,
+            r#"{"access_token":"s3cret","refresh_token":"s3cret\n"}"#,
+            r#"{"access_token":{"s3cret":1}}"#,
+        ] {
+            let error = TokenError::from(TokenResponse::parse(body.as_bytes()).unwrap_err());
+            assert!(matches!(error, TokenError::Unclear(_)), "{body}");
+            assert!(!format!("{error} {error:?}").contains("s3cret"));
+        }
+    }
+
+    #[test]
+    fn trap_11_the_endpoint_s_errors_are_told_apart() {
+        let check = |status: u16, body: &str, expected: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("retry-after", HeaderValue::from_static("7"));
+            let status = StatusCode::from_u16(status).unwrap();
+            let answer = ApiError::read(Endpoint::OAuth, false, status, &headers, body.as_bytes(), &[]);
+            let error = TokenError::from(Error::Api(Box::new(answer)));
+            let name = format!("{error:?}");
+            assert!(name.starts_with(expected), "{status} {body}: {name}");
+            assert_eq!(error.retry_after().is_some(), expected == "Unavailable");
+        };
+        check(
+            400,
+            r#"{"error":"invalid_grant","error_description":"expired"}"#,
+            "InvalidGrant",
+        );
+        check(401, r#"{"error":"invalid_grant"}"#, "InvalidGrant");
+        check(
+            400,
+            r#"{"errors":[{"status":"400","title":"Invalid Grant"}]}"#,
+            "InvalidGrant",
+        );
+        check(401, r#"{"error":"invalid_client"}"#, "InvalidClient");
+        check(400, r#"{"error":"invalid_client"}"#, "InvalidClient");
+        check(400, r#"{"error":"unauthorized_client"}"#, "InvalidClient");
+        check(
+            401,
+            r#"{"errors":[{"status":"401","title":"Invalid Client"}]}"#,
+            "InvalidClient",
+        );
+        // Without a word of the grant no grant is dead.
+        check(401, "", "InvalidClient");
+        check(400, "", "Rejected");
+        check(400, r#"{"error":"invalid_request"}"#, "Rejected");
+        check(403, r#"{"error":"invalid_grant"}"#, "Rejected");
+        check(404, "<html>", "Rejected");
+        check(302, "", "Rejected");
+        for status in [408, 429, 500, 502, 503, 504] {
+            check(status, "{}", "Unavailable");
+        }
+        check(503, r#"{"error":"invalid_grant"}"#, "Unavailable");
+    }
+
+    #[test]
+    fn trap_15_secrets_are_checked_and_show_nothing() {
+        for token in ["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.x-_~+/=", "a"] {
+            assert_eq!(AccessToken::new(token).unwrap().expose(), token);
+        }
+        for token in ["", " ", "a b", "a\r\nX-Evil: 1", "a\0", "ü", &"x".repeat(16 * 1024 + 1)] {
+            assert!(AccessToken::new(token).is_err(), "{token:?}");
+            assert!(RefreshToken::new(token).is_err(), "{token:?}");
+        }
+        let access = AccessToken::new("s3cret").unwrap();
+        let refresh = RefreshToken::new("s3cret").unwrap();
+        let code = AuthorizationCode::new("s3cret").unwrap();
+        let credentials = Credentials::new("client", "s3cret").unwrap();
+        let shown = format!("{access:?} {refresh:?} {code:?} {credentials:?}");
+        assert!(!shown.contains("s3cret"), "{shown}");
+        let tokens = TokenResponse {
+            access_token: access,
+            refresh_token: Some(refresh),
+            expires_in: Duration::ZERO,
+            scope: None,
+        };
+        assert!(!format!("{tokens:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_code_has_a_bound_and_a_charset() {
+        for code in ["abc123", "4/0Ab_c-d.e~f", "M.R3_BAY.x!*y$", "a+b=="] {
+            assert_eq!(AuthorizationCode::new(code).unwrap().expose(), code);
+        }
+        assert!(AuthorizationCode::new("x".repeat(2048)).is_ok());
+        assert!(AuthorizationCode::new("x".repeat(2049)).is_err());
+        for code in [
+            "", " ", "a b", "a\nb", "<script>", "a\"b", "a%20b", "a#b", "ü", "a\\b", "{}", "\0",
+        ] {
+            assert!(AuthorizationCode::new(code).is_err(), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn trap_18_a_trailing_line_break_is_no_part_of_a_credential() {
+        let credentials = Credentials::new("client\n", "secret\r\n").unwrap();
+        assert_eq!(
+            (credentials.client_id(), credentials.expose_secret()),
+            ("client", "secret")
+        );
+        for (id, secret) in [("", "secret"), ("client", ""), ("\n", "secret"), ("client", "\n")] {
+            assert!(Credentials::new(id, secret).is_err());
+        }
+    }
+}

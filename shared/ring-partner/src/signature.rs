@@ -161,3 +161,188 @@ pub(crate) fn without_line_break(mut text: String) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: &str = "rk_test_4f6c2d0b9a1e4c7d8e5f";
+    const BODY: &[u8] = br#"{"meta":{"version":"1.1"},"data":{"type":"button_press"}}"#;
+
+    // python3 -c 'import hmac, hashlib; print(hmac.new(b"rk_test_4f6c2d0b9a1e4c7d8e5f",
+    //   b"{\"meta\":{\"version\":\"1.1\"},\"data\":{\"type\":\"button_press\"}}", hashlib.sha256).hexdigest())'
+    const DIGITS: &str = "295adbabd853dea517a60e4c0288f3d46c6c4fec3040f653e282d630c10b776e";
+
+    fn key(key: &str) -> SigningKey {
+        SigningKey::new(key).unwrap()
+    }
+
+    fn check(keys: &[&str], body: &[u8], headers: &[&str], expected: Result<usize, SignatureError>) {
+        let keys: Vec<SigningKey> = keys.iter().map(|text| key(text)).collect();
+        let result = verify(&keys, body, headers.iter().copied());
+        assert_eq!(result.map(|verified| verified.key_index()), expected, "{headers:?}");
+        if let Ok(verified) = result {
+            assert_eq!(verified.body(), body);
+        }
+    }
+
+    #[test]
+    fn python_and_this_crate_sign_alike() {
+        for (signing_key, body, digits) in [
+            (KEY, BODY, DIGITS),
+            // … hmac.new(b"rk_test_4f6c2d0b9a1e4c7d8e5f", b"", hashlib.sha256).hexdigest()
+            (
+                KEY,
+                b"",
+                "60b2ef1675010d7d6810e79b9bfa8122c927bf8e1a69c64ce282e14a0359d461",
+            ),
+            // … hmac.new("schlüssel-🔑".encode(), b"\x00\xff\xfe raw", hashlib.sha256).hexdigest()
+            (
+                "schlüssel-🔑",
+                b"\x00\xff\xfe raw",
+                "bc7c6b68d227b0c70716493aa11e303cdfe63850610ea1939b05c8016f87f1f2",
+            ),
+        ] {
+            assert_eq!(sign(&key(signing_key), body), format!("sha256={digits}"));
+            check(&[signing_key], body, &[&format!("sha256={digits}")], Ok(0));
+        }
+    }
+
+    #[test]
+    fn trap_19_a_key_is_the_bytes_of_its_text_however_it_looks() {
+        // A key in Base64: hmac.new(b"c2VjcmV0LWtleQ==", b"{}", …), and what a decoded one would give.
+        let text = "sha256=27d3199ce5db3d2b23eed64ff49fb9cbd1c1836ca02867522eae34810eea20e6";
+        let decoded = "sha256=99922a0dbb1fe95624c93c7204445c2eff8a014b0c9b585ddf2da0c21083a34e";
+        check(&["c2VjcmV0LWtleQ=="], b"{}", &[text], Ok(0));
+        check(&["c2VjcmV0LWtleQ=="], b"{}", &[decoded], Err(SignatureError::Mismatch));
+    }
+
+    #[test]
+    fn trap_18_one_trailing_line_break_is_no_part_of_a_key() {
+        for text in [KEY.to_owned(), format!("{KEY}\n"), format!("{KEY}\r\n")] {
+            assert_eq!(sign(&key(&text), BODY), format!("sha256={DIGITS}"));
+        }
+        for text in [
+            format!("{KEY}\n\n"),
+            format!("{KEY} "),
+            format!("{KEY}\r"),
+            format!("\n{KEY}"),
+        ] {
+            assert_ne!(sign(&key(&text), BODY), format!("sha256={DIGITS}"), "{text:?}");
+        }
+        for text in ["", "\n", "\r\n"] {
+            assert_eq!(SigningKey::new(text).map(|_| ()), Err(EmptyKey));
+        }
+    }
+
+    #[test]
+    fn trap_55_the_prefix_is_needed_and_case_does_not_matter() {
+        let upper = DIGITS.to_ascii_uppercase();
+        for header in [
+            format!("sha256={DIGITS}"),
+            format!("SHA256={upper}"),
+            format!("Sha256={DIGITS}"),
+            format!("  sha256={DIGITS}\t"),
+            format!("sha256= {DIGITS}"),
+        ] {
+            check(&[KEY], BODY, &[&header], Ok(0));
+        }
+        for header in [
+            DIGITS.to_owned(),
+            String::new(),
+            "sha256=".to_owned(),
+            "sha256".to_owned(),
+            format!("sha1={DIGITS}"),
+            format!("sha256:{DIGITS}"),
+            format!("sha256={}", &DIGITS[..62]),
+            format!("sha256={}", &DIGITS[..63]),
+            format!("sha256={DIGITS}00"),
+            format!("sha256={}zz", &DIGITS[..62]),
+            format!("sha256={}é", &DIGITS[..62]),
+            "sha25é=".to_owned(),
+        ] {
+            check(&[KEY], BODY, &[&header], Err(SignatureError::Malformed));
+        }
+    }
+
+    #[test]
+    fn every_key_and_every_header_is_tried() {
+        let right = format!("sha256={DIGITS}");
+        let wrong = format!("sha256={}", "0".repeat(64));
+        check(&["new", KEY], BODY, &[&right], Ok(1));
+        check(&[KEY, "old"], BODY, &[&right], Ok(0));
+        check(&[KEY], BODY, &["nonsense", &wrong, &right], Ok(0));
+        // As API Gateway joins headers of one name.
+        check(&["new", KEY], BODY, &[&format!("{wrong},{right}")], Ok(1));
+        check(&["new", "old"], BODY, &[&right], Err(SignatureError::Mismatch));
+        check(&[KEY], b"{}", &[&right], Err(SignatureError::Mismatch));
+    }
+
+    #[test]
+    fn trap_42_no_key_and_no_header_are_told_from_a_wrong_signature() {
+        let right = format!("sha256={DIGITS}");
+        check(&[], BODY, &[&right], Err(SignatureError::NoKeys));
+        check(&[KEY], BODY, &[], Err(SignatureError::Missing));
+    }
+
+    #[test]
+    fn trap_56_the_bytes_are_signed_and_not_the_json() {
+        let spaced = br#"{"meta": {"version":"1.1"},"data":{"type":"button_press"}}"#;
+        check(
+            &[KEY],
+            spaced,
+            &[&format!("sha256={DIGITS}")],
+            Err(SignatureError::Mismatch),
+        );
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_a_key_or_a_signature() {
+        assert_eq!(format!("{:?}", key(KEY)), "SigningKey(…)");
+        assert_eq!(
+            format!("{:?}", Signature::parse(&format!("sha256={DIGITS}")).unwrap()),
+            "Signature(…)"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_one_key_signs_that_key_verifies_and_no_other(
+            ours in "\\PC{1,80}",
+            other in "\\PC{1,80}",
+            body in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            prop_assume!(ours != other);
+            let header = sign(&key(&ours), &body);
+            prop_assert!(verify(&[key(&ours)], &body, [header.as_str()]).is_ok());
+            prop_assert_eq!(
+                verify(&[key(&other)], &body, [header.as_str()]).map(|_| ()),
+                Err(SignatureError::Mismatch)
+            );
+        }
+
+        #[test]
+        fn one_flipped_bit_of_a_body_or_a_signature_is_noticed(
+            body in proptest::collection::vec(any::<u8>(), 1..300),
+            at in any::<prop::sample::Index>(),
+            bit in 0..8u8,
+        ) {
+            let header = sign(&key(KEY), &body);
+            let mut changed = body.clone();
+            changed[at.index(body.len())] ^= 1 << bit;
+            prop_assert!(verify(&[key(KEY)], &changed, [header.as_str()]).is_err());
+
+            let mut signature = digest(&key(KEY), &body);
+            signature[at.index(32)] ^= 1 << bit;
+            let header = format!("sha256={}", hex::encode(signature));
+            prop_assert!(verify(&[key(KEY)], &body, [header.as_str()]).is_err());
+        }
+
+        #[test]
+        fn no_header_makes_verification_panic(header in any::<String>(), body in any::<Vec<u8>>()) {
+            prop_assert!(verify(&[key(KEY)], &body, [header.as_str()]).is_err());
+        }
+    }
+}

@@ -81,3 +81,59 @@ fn masked_word(word: &str) -> String {
     let first = letters.next().map(String::from).unwrap_or_default();
     first + &"*".repeat(letters.count().clamp(1, 7))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_user_is_read_without_the_telephone_number() {
+        let user = User::parse(include_bytes!("../tests/samples/user.json")).unwrap();
+        assert_eq!(user.id.as_str(), "ava1.ring.account.XXXYYY");
+        assert_eq!(user.first_name.as_deref(), Some("John"));
+        assert_eq!(user.last_name.as_deref(), Some("Doe"));
+        assert_eq!(user.email.as_deref(), Some("johndoe@example.com"));
+    }
+
+    #[test]
+    fn only_the_id_has_to_be_there() {
+        for attributes in [
+            "",
+            r#","attributes":{}"#,
+            r#","attributes":{"first_name":null,"email":7}"#,
+        ] {
+            let user = User::parse(format!(r#"{{"data":{{"id":"a"{attributes}}}}}"#).as_bytes()).unwrap();
+            assert_eq!((user.first_name, user.last_name, user.email), (None, None, None));
+        }
+        for body in ["", "{}", r#"{"data":{"id":""}}"#, r#"{"data":{"type":"users"}}"#] {
+            assert!(User::parse(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_the_id_alone() {
+        let user = User::parse(include_bytes!("../tests/samples/user.json")).unwrap();
+        assert_eq!(
+            format!("{user:?}"),
+            r#"User { id: AccountId("ava1.ring.account.XXXYYY"), .. }"#
+        );
+    }
+
+    #[test]
+    fn a_masked_name_shows_initials_and_hides_the_rest() {
+        let check = |first: Option<&str>, last: Option<&str>, email: Option<&str>, expected: &str| {
+            let user = User {
+                id: AccountId::new("a").unwrap(),
+                first_name: first.map(str::to_owned),
+                last_name: last.map(str::to_owned),
+                email: email.map(str::to_owned),
+            };
+            assert_eq!(user.masked_name(), expected);
+        };
+        check(Some("John"), Some("Doe"), None, "J*** D**");
+        check(Some("J"), None, None, "J*");
+        check(Some("Émilie du"), Some("Châtelet-Lomont"), None, "É***** d* C*******");
+        check(None, Some(" "), Some("johndoe@example.com"), "j***e@example.com");
+        check(None, None, None, "***");
+    }
+}

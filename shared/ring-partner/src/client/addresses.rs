@@ -82,3 +82,86 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trap_101_only_addresses_of_the_public_internet_are_public() {
+        for ip in [
+            "1.1.1.1",
+            "52.94.236.248",
+            "100.63.255.255",
+            "100.128.0.1",
+            "172.15.255.255",
+            "172.32.0.1",
+            "192.0.1.1",
+            "198.17.0.1",
+            "223.255.255.255",
+            "2600:1f18::1",
+            "2a05:d018::1",
+            "::ffff:52.94.236.248",
+            "64:ff9b::52.94.236.248",
+            "2002:345e:ecf8::1",
+        ] {
+            assert!(is_public(ip.parse().unwrap()), "{ip}");
+        }
+        for ip in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "100.64.0.1",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.255.255.254",
+            "169.254.169.254",
+            "169.254.170.2",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.19.255.255",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::169.254.169.254",
+            "64:ff9b:1::1",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::1",
+            "2002:a9fe:a9fe::1",
+            "3fff::1",
+            "4000::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+        ] {
+            assert!(!is_public(ip.parse().unwrap()), "{ip}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_home_resolves_for_those_who_are_named_alone() {
+        let localhost = || "localhost".parse::<Name>().unwrap();
+        let guarded = PublicAddresses::except([]).resolve(localhost()).await;
+        assert!(guarded.err().unwrap().is::<NotPublic>());
+        let named = PublicAddresses::except(["localhost".to_owned()])
+            .resolve(localhost())
+            .await;
+        assert!(named.unwrap().all(|address| address.ip().is_loopback()));
+    }
+}

@@ -64,3 +64,51 @@ impl Budget {
             .map(|not_until| not_until.wait_time_from(self.clock.now()).max(Duration::from_millis(1)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn budget(per_second: u32, longest_wait: Duration) -> Budget {
+        Budget::new(NonZeroU32::new(per_second).unwrap(), longest_wait)
+    }
+
+    #[tokio::test]
+    async fn a_second_has_so_many_requests_and_the_next_one_waits() {
+        let budget = budget(20, MINUTE);
+        let start = Instant::now();
+        for _ in 0..20 {
+            budget.take().await.unwrap();
+        }
+        let burst = start.elapsed();
+        for _ in 0..5 {
+            budget.take().await.unwrap();
+        }
+        assert!(burst < Duration::from_millis(200), "{burst:?}");
+        assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test]
+    async fn trap_73_a_wait_that_is_too_long_is_told_and_not_slept() {
+        let budget = budget(1, Duration::from_millis(10));
+        budget.take().await.unwrap();
+        let start = Instant::now();
+        assert!(matches!(budget.take().await, Err(NotSent::BudgetSpent(wait)) if wait > Duration::from_millis(500)));
+        assert!(start.elapsed() < Duration::from_millis(300));
+    }
+
+    #[tokio::test]
+    async fn trap_71_a_pause_that_ring_asks_for_holds_for_everything_and_has_a_bound() {
+        let budget = budget(100, Duration::from_secs(1));
+        let now = Instant::now();
+        budget.pause(now, MINUTE);
+        budget.pause(now, Duration::from_secs(1));
+        assert!(matches!(budget.take().await, Err(NotSent::BudgetSpent(wait)) if wait > MINUTE / 2));
+        assert_eq!(budget.wait(now + MINUTE), None);
+        budget.pause(now, Duration::from_secs(u32::MAX.into()));
+        assert_eq!(budget.wait(now), Some(LONGEST_PAUSE));
+        assert_eq!(budget.wait(now + LONGEST_PAUSE), None);
+    }
+}

@@ -119,7 +119,9 @@ impl NamedHost {
         let url = Url::parse(&format!("host://{}", entry.strip_prefix('.').unwrap_or(entry))).ok()?;
         let bare = url.username().is_empty() && url.password().is_none() && url.path().is_empty();
         let host = Host::parse(url.host_str()?).ok()?.to_string();
-        (bare && url.query().is_none() && url.fragment().is_none()).then(|| Self { host, port: url.port() })
+        // A pattern would match nothing, as its star stands for itself.
+        (bare && !host.contains('*') && url.query().is_none() && url.fragment().is_none())
+            .then(|| Self { host, port: url.port() })
     }
 
     pub(super) fn host(&self) -> &str {
@@ -137,5 +139,226 @@ impl NamedHost {
             && host
                 .strip_suffix(&self.host)
                 .is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const API: &str = "https://api.amazonvision.com/v1/devices/a/media/video/download";
+
+    fn policy(bearer_hosts: &[&str], media_hosts: &[&str]) -> Policy {
+        let owned = |hosts: &[&str]| hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>();
+        let api = Url::parse("https://api.amazonvision.com").unwrap();
+        Policy::new(&api, &owned(bearer_hosts), &owned(media_hosts))
+    }
+
+    fn post() -> Step {
+        Step {
+            method: Method::POST,
+            url: Url::parse(API).unwrap(),
+            bearer: true,
+        }
+    }
+
+    fn follow(policy: &Policy, step: &Step, status: u16, location: &str) -> Result<Option<Step>, RedirectRefused> {
+        let headers = HeaderMap::from_iter([(header::LOCATION, HeaderValue::from_str(location).unwrap())]);
+        policy.follow(step, StatusCode::from_u16(status).unwrap(), &headers)
+    }
+
+    #[test]
+    fn trap_99_the_method_and_the_bearer_go_where_they_should() {
+        let policy = policy(&["eu.amazonvision.com"], &[]);
+        for (status, location, method, bearer) in [
+            (301, "https://api.amazonvision.com/v2?x=1", Method::POST, true),
+            (302, "/v2", Method::POST, true),
+            (307, "v2", Method::POST, true),
+            (308, "https://eu.amazonvision.com/v2", Method::POST, true),
+            (301, "https://cdn.example.com/v2", Method::POST, false),
+            (308, "https://api.amazonvision.com.example.com/v2", Method::POST, false),
+            // Trap 100: nothing that is fetched by GET gets the bearer, not even at Ring's own door.
+            (
+                303,
+                "https://download-eu.example.com/v1/download?security_token=x",
+                Method::GET,
+                false,
+            ),
+            (303, "https://api.amazonvision.com/v2", Method::GET, false),
+        ] {
+            let step = follow(&policy, &post(), status, location).unwrap().unwrap();
+            assert_eq!((step.method, step.bearer), (method, bearer), "{status} {location}");
+            assert_eq!(step.url, post().url.join(location).unwrap());
+        }
+        for status in [200, 206, 300, 304, 305, 400] {
+            assert_eq!(follow(&policy, &post(), status, "https://cdn.example.com"), Ok(None));
+        }
+    }
+
+    #[test]
+    fn trap_99_a_bearer_that_was_left_behind_stays_behind() {
+        let policy = policy(&[], &[]);
+        let away = follow(&policy, &post(), 307, "https://cdn.example.com/a")
+            .unwrap()
+            .unwrap();
+        let back = follow(&policy, &away, 307, API).unwrap().unwrap();
+        assert!(!back.bearer);
+        let fetched = follow(&policy, &post(), 303, "https://cdn.example.com/a")
+            .unwrap()
+            .unwrap();
+        let again = follow(&policy, &fetched, 301, "https://cdn.example.com/b")
+            .unwrap()
+            .unwrap();
+        assert_eq!(again.method, Method::GET);
+    }
+
+    #[test]
+    fn trap_101_a_target_is_public_https_on_its_own_port() {
+        let policy = policy(&[], &[]);
+        let host = |url: &str| Url::parse(url).unwrap().host_str().unwrap().to_owned();
+        for location in [
+            "http://cdn.example.com/a",
+            "http://api.amazonvision.com/a",
+            "https://cdn.example.com:8443/a",
+            "https://api.amazonvision.com:444/a",
+            "https://user@cdn.example.com/a",
+            "https://user:secret@api.amazonvision.com/a",
+            "ftp://cdn.example.com/a",
+        ] {
+            let expected = RedirectRefused::NotHttps { host: host(location) };
+            assert_eq!(follow(&policy, &post(), 303, location), Err(expected), "{location}");
+        }
+        for location in [
+            "https://127.0.0.1/a",
+            "https://2130706433/a",
+            "https://0x7f.1/a",
+            "https://169.254.169.254/latest/meta-data",
+            "https://10.0.0.1/a",
+            "https://[::1]/a",
+            "https://[::ffff:a9fe:a9fe]/a",
+            "https://[fd00:ec2::254]/a",
+            "https://localhost/a",
+            "https://x.localhost/a",
+        ] {
+            let expected = RedirectRefused::NotPublic { host: host(location) };
+            assert_eq!(follow(&policy, &post(), 303, location), Err(expected), "{location}");
+        }
+        for location in ["https://", "https://[::", "data:text/plain,x", "javascript:x"] {
+            assert_eq!(
+                follow(&policy, &post(), 303, location),
+                Err(RedirectRefused::NoLocation),
+                "{location}"
+            );
+        }
+        let none = policy.follow(&post(), StatusCode::SEE_OTHER, &HeaderMap::new());
+        assert_eq!(none, Err(RedirectRefused::NoLocation));
+    }
+
+    #[test]
+    fn trap_101_a_list_of_hosts_holds_for_their_subdomains_alone() {
+        let policy = policy(
+            &[],
+            &[
+                "example.com",
+                ".ring.example",
+                "cdn.test:8443",
+                "127.0.0.1:9000",
+                "media.internal",
+            ],
+        );
+        for location in [
+            "https://example.com/a",
+            "https://download-eu.example.com/a",
+            "https://a.b.example.com/a",
+            "https://x.ring.example/a",
+            "https://cdn.test:8443/a",
+            "http://127.0.0.1:9000/a",
+            // Named whole: then plain http and any port are meant.
+            "http://media.internal:81/a",
+            "http://example.com/a",
+            // Ring's own API needs no naming.
+            "https://api.amazonvision.com/a",
+        ] {
+            assert!(follow(&policy, &post(), 303, location).is_ok(), "{location}");
+        }
+        for location in [
+            "https://badexample.com/a",
+            "https://example.com.evil.test/a",
+            "https://cdn.test/a",
+            "https://x.cdn.test/a",
+            "https://evil.test/a",
+            "https://1.1.1.1/a",
+        ] {
+            let result = follow(&policy, &post(), 303, location);
+            assert!(
+                matches!(result, Err(RedirectRefused::NotAllowed { .. })),
+                "{location}: {result:?}"
+            );
+        }
+        for location in [
+            "http://x.example.com/a",
+            "https://x.example.com:8443/a",
+            "https://127.0.0.1:9001/a",
+        ] {
+            let result = follow(&policy, &post(), 303, location);
+            assert!(
+                matches!(result, Err(RedirectRefused::NotHttps { .. })),
+                "{location}: {result:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn media_hosts_never_see_the_bearer() {
+        let policy = policy(&[], &["media.internal"]);
+        let step = follow(&policy, &post(), 307, "https://media.internal/a")
+            .unwrap()
+            .unwrap();
+        assert!(!step.bearer);
+    }
+
+    #[test]
+    fn a_fragment_is_not_asked_for_and_an_error_tells_the_host_alone() {
+        let policy = policy(&[], &["example.com"]);
+        let step = follow(&policy, &post(), 303, "https://example.com/a?token=x#part")
+            .unwrap()
+            .unwrap();
+        assert_eq!(step.url.as_str(), "https://example.com/a?token=x");
+        let error = follow(&policy, &post(), 303, "https://evil.test/a?token=s3cret").unwrap_err();
+        assert_eq!(error.to_string(), "evil.test is not a host that media may come from");
+    }
+
+    #[test]
+    fn a_named_host_is_a_host_with_or_without_a_port() {
+        for entry in [
+            "example.com",
+            " Example.COM ",
+            ".example.com",
+            "example.com:443",
+            "127.0.0.1",
+            "[::1]:8080",
+        ] {
+            assert!(NamedHost::parse(entry).is_some(), "{entry}");
+        }
+        for entry in [
+            "",
+            ".",
+            "https://example.com",
+            "example.com/a",
+            "u@example.com",
+            "a b",
+            "x:99999",
+            "?x",
+            "*",
+        ] {
+            assert!(
+                NamedHost::parse(entry).is_none(),
+                "{entry:?}: {:?}",
+                NamedHost::parse(entry)
+            );
+        }
+        assert_eq!(NamedHost::parse("EXAMPLE.com:443").unwrap().host(), "example.com");
     }
 }

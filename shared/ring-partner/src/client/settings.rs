@@ -151,3 +151,67 @@ impl Settings {
                 .any(|named| named.is(url))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(api_url: &str) -> Settings {
+        Settings::new(
+            Url::parse(api_url).unwrap(),
+            Url::parse("https://oauth.ring.com/oauth/token").unwrap(),
+        )
+    }
+
+    #[test]
+    fn tokens_go_in_clear_only_where_there_is_no_wire_or_somebody_said_so() {
+        for url in [
+            "https://api.amazonvision.com",
+            "https://api.amazonvision.com:8443/base/",
+            "http://127.0.0.1:4000",
+            "http://[::1]:4000",
+            "http://localhost:4000",
+            "http://10.1.2.3",
+        ] {
+            assert!(settings(url).check().is_ok(), "{url}");
+        }
+        for url in [
+            "http://api.amazonvision.com",
+            "http://1.1.1.1",
+            "ftp://api.amazonvision.com",
+            "https://user@api.amazonvision.com",
+            "https://api.amazonvision.com?x=1",
+            "data:,x",
+        ] {
+            assert!(
+                matches!(settings(url).check(), Err(SettingsError::Url("api_url"))),
+                "{url}"
+            );
+        }
+        let named = Settings {
+            bearer_hosts: vec!["ring.test".to_owned()],
+            ..settings("http://ring.test:81")
+        };
+        assert!(named.check().is_ok());
+    }
+
+    #[test]
+    fn a_host_that_is_none_and_a_bound_of_zero_are_named() {
+        let hosts = Settings {
+            media_hosts: vec!["https://x".to_owned()],
+            ..settings("https://a")
+        };
+        assert!(matches!(
+            hosts.check(),
+            Err(SettingsError::Host {
+                list: "media_hosts",
+                ..
+            })
+        ));
+        let none = Settings {
+            attempts: 0,
+            ..settings("https://a")
+        };
+        assert!(matches!(none.check(), Err(SettingsError::Zero("attempts"))));
+    }
+}

@@ -148,3 +148,165 @@ fn identity(resource: &Value) -> Option<(String, String)> {
 fn link(link: &Value) -> Option<String> {
     link.as_str().or_else(|| link.get("href")?.as_str()).map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::devices::{Codec, Toggle};
+
+    fn devices(body: &str) -> Vec<(Device, Vec<Missing>)> {
+        Document::parse(body.as_bytes()).unwrap().devices()
+    }
+
+    fn missing(part: &'static str, related: &str) -> Missing {
+        Missing {
+            part,
+            related: Some(related.to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_documented_list_names_all_four_parts_and_has_none() {
+        let [(device, parts)] = devices(include_str!("../../tests/samples/devices.json"))
+            .try_into()
+            .unwrap();
+        assert_eq!(device.id.as_str(), "ava1.ring.device.XXXYYY");
+        assert_eq!(device.name.as_deref(), Some("Front Door Camera"));
+        let related = |part| missing(part, &format!("/v1/devices/ava1.ring.device.XXXYYY/{part}"));
+        assert_eq!(parts, PARTS.map(related));
+    }
+
+    #[test]
+    fn trap_78_the_documented_compound_document_is_joined_by_type_and_id() {
+        let [(device, parts)] = devices(include_str!("../../tests/samples/devices-included.json"))
+            .try_into()
+            .unwrap();
+        assert_eq!(device.name.as_deref(), Some("Office"));
+        assert_eq!(device.status.unwrap().online, Some(true));
+        let capabilities = device.capabilities.unwrap();
+        assert_eq!(capabilities.video.unwrap().codecs, [Codec::Avc]);
+        assert!(capabilities.image_enhancements.unwrap().has("privacy_zones"));
+        assert_eq!((device.location, device.configurations, parts), (None, None, vec![]));
+    }
+
+    #[test]
+    fn trap_78_devices_that_share_a_location_all_have_it() {
+        let device = |id: &str| {
+            json!({"type": "devices", "id": id, "relationships": {
+                "location": {"data": {"type": "locations", "id": "home"}},
+                // Trap 79: ids of one form do not follow from ids of another.
+                "status": {"data": {"type": "device-status", "id": "home"}},
+            }})
+        };
+        let body = json!({
+            "data": [device("a"), device("b"), device("c")],
+            "included": [
+                {"type": "locations", "id": "home", "attributes": {"country": "US", "state": "GA"}},
+                {"type": "device-status", "id": "home", "attributes": {"online": false}},
+            ],
+        });
+        let devices = devices(&body.to_string());
+        assert_eq!(devices.len(), 3);
+        for (device, missing) in devices {
+            assert_eq!(device.location.unwrap().state.as_deref(), Some("GA"));
+            assert_eq!(device.status.unwrap().online, Some(false));
+            assert_eq!(missing, []);
+        }
+    }
+
+    #[test]
+    fn trap_78_what_is_not_included_is_missing_unless_there_is_none() {
+        let check = |relationships: Value, expected: &[Missing]| {
+            let body = json!({"data": {"id": "a", "type": "devices", "relationships": relationships}});
+            let [(_, found)] = devices(&body.to_string()).try_into().unwrap();
+            assert_eq!(found, expected, "{relationships}");
+        };
+        let data = json!({"type": "device-status", "id": "s"});
+        check(json!({}), &[]);
+        check(json!({"status": {"data": null, "links": {"related": "/s"}}}), &[]);
+        check(
+            json!({"status": {"data": data, "links": {"related": "/s"}}}),
+            &[missing("status", "/s")],
+        );
+        check(
+            json!({"status": {"links": {"related": {"href": "/s"}}}}),
+            &[missing("status", "/s")],
+        );
+        check(
+            json!({"status": {"data": data}}),
+            &[Missing {
+                part: "status",
+                related: None,
+            }],
+        );
+        check(json!({"other": {"data": data, "links": {"related": "/s"}}}), &[]);
+        check(Value::Null, &PARTS.map(|part| Missing { part, related: None }));
+    }
+
+    #[test]
+    fn what_is_no_device_is_left_out_and_what_is_no_document_is_told() {
+        let body = json!({"data": [{"type": "locations", "id": "a"}, {"type": "devices"}, 7, {"id": "b"}]});
+        let ids: Vec<String> = devices(&body.to_string())
+            .into_iter()
+            .map(|(device, _)| device.id.to_string())
+            .collect();
+        assert_eq!(ids, ["b"]);
+        assert_eq!(devices(r#"{"data":[]}"#), []);
+        for body in ["", "[]", "{}", r#"{"data":null}"#, r#"{"data":7}"#, r#"{"errors":[]}"#] {
+            assert!(Document::parse(body.as_bytes()).is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn trap_80_the_next_page_is_where_the_links_say() {
+        let next = |links: Value| {
+            Document::parse(json!({"data": [], "links": links}).to_string().as_bytes())
+                .unwrap()
+                .next
+        };
+        assert_eq!(
+            next(json!({"next": "/v1/devices?page=2"})).as_deref(),
+            Some("/v1/devices?page=2")
+        );
+        assert_eq!(next(json!({"next": {"href": "/p"}})).as_deref(), Some("/p"));
+        assert_eq!(next(json!({"next": null})), None);
+        assert_eq!(next(json!({})), None);
+    }
+
+    #[test]
+    fn each_documented_part_is_read_from_its_own_endpoint() {
+        let mut device = devices(r#"{"data":{"id":"a","relationships":{}}}"#).remove(0).0;
+        for (part, body) in [
+            ("status", include_str!("../../tests/samples/status.json")),
+            ("capabilities", include_str!("../../tests/samples/capabilities.json")),
+            ("location", include_str!("../../tests/samples/location.json")),
+            (
+                "configurations",
+                include_str!("../../tests/samples/configurations.json"),
+            ),
+        ] {
+            device.set(part, &attributes(body.as_bytes()).unwrap());
+        }
+        assert_eq!(device.status.as_ref().unwrap().online, Some(true));
+        assert_eq!(device.location.as_ref().unwrap().country.as_deref(), Some("US"));
+        let video = device.capabilities.as_ref().unwrap().video.as_ref().unwrap();
+        assert_eq!(
+            (video.codecs.as_slice(), video.max_resolution),
+            (&[Codec::Hevc][..], Some(2160))
+        );
+        let configurations = device.configurations.as_ref().unwrap();
+        let motion = configurations.motion_detection.as_ref().unwrap();
+        assert_eq!(motion.enabled, Some(Toggle::On));
+        assert_eq!(motion.motion_zones[0].vertices.len(), 8);
+        assert_eq!(
+            configurations.image_enhancements.as_ref().unwrap().hdr,
+            Some(Toggle::Off)
+        );
+        assert_eq!(configurations.privacy_zones(), []);
+
+        let stored = serde_json::to_string(&device).unwrap();
+        assert_eq!(serde_json::from_str::<Device>(&stored).unwrap(), device);
+    }
+}

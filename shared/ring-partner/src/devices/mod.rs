@@ -83,10 +83,10 @@ pub struct Capabilities {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Video {
     /// What can be configured about it.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_list")]
     pub configurations: Vec<String>,
     /// The codecs it has. There are devices with [`Codec::Hevc`] alone.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_list")]
     pub codecs: Vec<Codec>,
     /// The aspect ratio, as `16:9`.
     #[serde(default, deserialize_with = "lenient")]
@@ -95,7 +95,7 @@ pub struct Video {
     #[serde(default, deserialize_with = "lenient")]
     pub max_resolution: Option<u32>,
     /// The heights it has, in pixels.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_list")]
     pub supported_resolutions: Vec<u32>,
     /// Attributes that are not known here.
     #[serde(flatten)]
@@ -147,7 +147,7 @@ impl Video {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Feature {
     /// What can be configured about it.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_list")]
     pub configurations: Vec<String>,
     /// Attributes that are not known here.
     #[serde(flatten)]
@@ -329,4 +329,181 @@ impl fmt::Display for Codec {
 fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
     let value = Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
+/// An element of another type than it should have is left out of its list.
+fn lenient_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Array(list) => list
+            .into_iter()
+            .filter_map(|element| serde_json::from_value(element).ok())
+            .collect(),
+        _ => Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn read<T: DeserializeOwned>(value: Value) -> T {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn trap_53_an_id_is_one_segment_of_a_path() {
+        let id = DeviceId::new("ava1.ring.device.A_b~c-d/e?f#g h%ü").unwrap();
+        assert_eq!(id.path_segment(), "ava1.ring.device.A_b~c-d%2Fe%3Ff%23g%20h%25%C3%BC");
+        assert!(DeviceId::new("..").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_id_comes_back_out_of_a_url(id in "\\PC{1,40}") {
+            prop_assume!(id != "." && id != "..");
+            let device = DeviceId::new(id.as_str()).unwrap();
+            let url = url::Url::parse(&format!("https://ring/v1/devices/{}/status", device.path_segment())).unwrap();
+            let segments: Vec<&str> = url.path_segments().unwrap().collect();
+            prop_assert_eq!(segments.len(), 4);
+            let back = percent_encoding::percent_decode_str(segments[2]).decode_utf8().unwrap();
+            prop_assert_eq!(back, id);
+        }
+    }
+
+    #[test]
+    fn trap_83_a_switch_has_three_states_and_may_be_missing() {
+        let night = |value: Value| read::<ImageEnhancements>(json!({"hdr": value})).hdr;
+        assert_eq!(night(json!("on")), Some(Toggle::On));
+        assert_eq!(night(json!("off")), Some(Toggle::Off));
+        assert_eq!(night(json!(true)), Some(Toggle::On));
+        assert_eq!(night(json!("auto")), Some(Toggle::Unknown("auto".to_owned())));
+        assert_eq!(night(json!("ON")), Some(Toggle::Unknown("ON".to_owned())));
+        assert_eq!(
+            night(json!({"mode": 1})),
+            Some(Toggle::Unknown(r#"{"mode":1}"#.to_owned()))
+        );
+        assert_eq!(night(Value::Null), None);
+        assert_eq!(read::<ImageEnhancements>(json!({})).hdr, None);
+    }
+
+    #[test]
+    fn a_field_of_a_wrong_type_does_not_take_the_rest_with_it() {
+        let capabilities: Capabilities = read(json!({
+            "video": {"codecs": ["AVC", 7, "hevc"], "max_resolution": "large", "ratio": "16:9", "supported_resolutions": 9},
+            "motion_detection": "yes",
+            "speaker": {"volume": 11},
+        }));
+        let video = capabilities.video.unwrap();
+        assert_eq!(video.codecs, [Codec::Avc, Codec::Hevc]);
+        assert_eq!((video.max_resolution, video.ratio.as_deref()), (None, Some("16:9")));
+        assert_eq!(video.supported_resolutions, [0; 0]);
+        assert_eq!(capabilities.motion_detection, None);
+        assert_eq!(capabilities.other["speaker"], json!({"volume": 11}));
+        assert_eq!(read::<Status>(json!({"online": "true"})).online, None);
+    }
+
+    #[test]
+    fn a_privacy_zone_that_cannot_be_read_is_still_one() {
+        let zones = |value: Value| {
+            let configurations: Configurations = read(json!({"image_enhancements": {"privacy_zones": value}}));
+            configurations
+                .privacy_zones()
+                .iter()
+                .map(Zone::is_area)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(zones(json!([])), [true; 0]);
+        assert_eq!(zones(Value::Null), [true; 0]);
+        let area = json!({"id": "z", "vertices": [{"x": 0, "y": 0}, {"x": 1, "y": 0}, {"x": 1, "y": 1}]});
+        assert_eq!(zones(json!([area])), [true]);
+        assert_eq!(
+            zones(json!([area, "?", {"id": "y", "vertices": [{"x": 0, "y": 0}]}])),
+            [true, false, false]
+        );
+        assert_eq!(zones(json!("all of it")), [false]);
+        assert_eq!(zones(json!({"0": area})), [false]);
+    }
+
+    #[test]
+    fn trap_111_codecs_are_read_in_any_case_and_written_small() {
+        for (word, codec) in [
+            ("AVC", Codec::Avc),
+            ("avc", Codec::Avc),
+            ("HEVC", Codec::Hevc),
+            ("Hevc", Codec::Hevc),
+        ] {
+            assert_eq!(read::<Codec>(json!(word)), codec);
+            assert_eq!(serde_json::to_value(&codec).unwrap(), json!(codec.as_str()));
+        }
+        assert_eq!(Codec::Hevc.to_string(), "hevc");
+        assert_eq!(read::<Codec>(json!("AV1")), Codec::Other("AV1".to_owned()));
+    }
+
+    #[test]
+    fn trap_112_a_clip_is_never_larger_than_ring_gives() {
+        let check = |max: Value, ratio: &str, expected: Option<(u32, u32)>| {
+            let video: Video = read(json!({"max_resolution": max, "ratio": ratio}));
+            let resolution = video.clip_resolution();
+            assert_eq!(
+                resolution.map(|size| (size.width, size.height)),
+                expected,
+                "{max} {ratio}"
+            );
+            assert!(resolution.is_none_or(|size| video.keeps_ratio(size)));
+        };
+        check(json!(2160), "16:9", Some((1920, 1080)));
+        check(json!(1080), "16:9", Some((1920, 1080)));
+        check(json!(720), "16:9", Some((1280, 720)));
+        check(json!(1536), "1:1", Some((1080, 1080)));
+        check(json!(1080), "21:9", Some((1920, 822)));
+        check(json!(1536), "3:4", Some((810, 1080)));
+        check(json!(0), "16:9", None);
+        check(json!(null), "16:9", None);
+        check(json!(1080), "wide", None);
+        check(json!(1080), "0:9", None);
+        check(json!(1080), "1:4294967295", None);
+        check(json!(1080), "4294967295:1", None);
+    }
+
+    #[test]
+    fn trap_113_a_resolution_of_another_ratio_is_noticed() {
+        let video: Video = read(json!({"ratio": "16:9"}));
+        assert!(video.keeps_ratio(Resolution {
+            width: 1280,
+            height: 720
+        }));
+        assert!(video.keeps_ratio(Resolution {
+            width: 854,
+            height: 480
+        }));
+        // The documentation's own example.
+        assert!(!video.keeps_ratio(Resolution {
+            width: 1080,
+            height: 720
+        }));
+        assert!(read::<Video>(json!({})).keeps_ratio(Resolution {
+            width: 1080,
+            height: 720
+        }));
+    }
+
+    #[test]
+    fn what_is_not_known_here_survives_being_stored() {
+        let device: Device = read(json!({
+            "id": "a",
+            "name": null,
+            "status": {"online": true, "battery": 0.5},
+            "capabilities": {"video": {"codecs": ["AV1"], "hdr": {"x": [1]}}},
+            "location": {"country": "GB"},
+            "configurations": {"motion_detection": {"enabled": "auto", "sensitivity": 3}},
+        }));
+        let stored = serde_json::to_value(&device).unwrap();
+        assert_eq!(stored["status"]["battery"], json!(0.5));
+        assert_eq!(stored["capabilities"]["video"]["hdr"], json!({"x": [1]}));
+        assert_eq!(stored["configurations"]["motion_detection"]["sensitivity"], json!(3));
+        assert_eq!(read::<Device>(stored), device);
+    }
 }

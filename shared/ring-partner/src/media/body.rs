@@ -48,5 +48,56 @@ where
             Err(_) => Some((Err(Error::Unclear(Unclear::TimedOut)), None)),
         }
     });
-    Body(Box::pin(pieces))
+    Body(Box::pin(pieces.fuse()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Pieces of three bytes, each so many seconds after the one before.
+    fn pieces(seconds: &'static [u64]) -> impl Stream<Item = Result<Bytes, reqwest::Error>> + Send + Unpin + 'static {
+        Box::pin(stream::iter(seconds).then(|seconds| async move {
+            tokio::time::sleep(SECOND * u32::try_from(*seconds).unwrap()).await;
+            Ok(Bytes::from_static(b"abc"))
+        }))
+    }
+
+    async fn check(seconds: &'static [u64], idle: u64, whole: u64, limit: u64, bytes: usize, end: &str) {
+        let deadline = Instant::now() + Duration::from_secs(whole);
+        let mut body = bounded(pieces(seconds), Duration::from_secs(idle), deadline, limit);
+        let mut got = 0;
+        let mut ended = "whole".to_owned();
+        while let Some(piece) = body.next().await {
+            match piece {
+                Ok(piece) => got += piece.len(),
+                Err(error) => ended = error.to_string(),
+            }
+        }
+        assert_eq!((got, ended.as_str()), (bytes, end), "{seconds:?}");
+        assert!(body.next().await.is_none(), "an ended body stays ended");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_flows_is_read_to_its_end() {
+        check(&[0, 4, 4, 4], 5, 60, 12, 12, "whole").await;
+        check(&[], 5, 60, 12, 0, "whole").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_flowing_ends_with_an_error() {
+        check(&[0, 6, 0], 5, 60, 100, 3, "no whole answer came from Ring").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_for_ever_ends_with_an_error() {
+        check(&[4, 4, 4, 4, 4], 5, 10, 100, 6, "no whole answer came from Ring").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_beyond_its_bound_ends_with_an_error() {
+        check(&[0, 0, 0, 0], 5, 60, 11, 9, "Ring's answer is larger than 11 bytes").await;
+    }
 }

@@ -294,3 +294,153 @@ impl Check {
         if self.0.is_empty() { Ok(()) } else { Err(self.0) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: i64 = 1_771_027_372_393;
+    const DAY: i64 = 86_400_000;
+
+    fn now() -> Timestamp {
+        Timestamp::from_millisecond(NOW).unwrap()
+    }
+
+    fn pointers(result: Result<(), Vec<FieldError>>) -> Vec<String> {
+        result
+            .err()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|error| error.pointer.into_owned())
+            .collect()
+    }
+
+    fn clip(body: Value, expected: &[&str]) {
+        let request: ClipRequest = serde_json::from_value(body.clone()).unwrap();
+        assert_eq!(pointers(request.validate(now())), expected, "{body}");
+        assert_eq!(request.checked(now()).is_ok(), expected.is_empty());
+    }
+
+    fn snapshot(body: Value, expected: &[&str]) {
+        let request: SnapshotRequest = serde_json::from_value(body.clone()).unwrap();
+        assert_eq!(pointers(request.validate(now())), expected, "{body}");
+        assert_eq!(request.checked(now()).is_ok(), expected.is_empty());
+    }
+
+    #[test]
+    fn the_documented_requests_are_valid_and_written_as_they_are() {
+        let body = json!({
+            "timestamp": 1_699_457_230_000_i64,
+            "duration": 5000,
+            "video_options": {"codec": "avc", "frame_rate": 5, "resolution": {"width": 1080, "height": 720}},
+            "audio_options": {"audio_enabled": true},
+        });
+        let request: ClipRequest = serde_json::from_value(body.clone()).unwrap();
+        assert_eq!(request.validate(now()), Ok(()));
+        assert_eq!(serde_json::to_value(&request).unwrap(), body);
+
+        let then = Timestamp::from_millisecond(1_699_457_230_000).unwrap();
+        for body in [
+            json!({"type": "at_timestamp", "timestamp": 1_699_457_230_000_i64, "image_options": {"format": "jpeg"}}),
+            json!({"type": "latest_in_range", "start_timestamp": 1_699_450_000_000_i64,
+                "end_timestamp": 1_699_457_230_000_i64, "image_options": {"format": "jpeg"}}),
+        ] {
+            let request: SnapshotRequest = serde_json::from_value(body.clone()).unwrap();
+            assert_eq!(request.validate(then), Ok(()));
+            assert_eq!(serde_json::to_value(&request).unwrap(), body);
+        }
+    }
+
+    #[test]
+    fn trap_109_a_clip_lies_in_the_past_and_has_a_length() {
+        for (timestamp, duration, expected) in [
+            (NOW, 1, &[][..]),
+            (NOW - 365 * DAY, 900_000, &[]),
+            (NOW + 2_000, 1_000, &[]),
+            (NOW + 2_001, 1_000, &["/timestamp"]),
+            (0, 1_000, &["/timestamp"]),
+            (-1, 1_000, &["/timestamp"]),
+            (NOW, 0, &["/duration"]),
+            (NOW, -5, &["/duration"]),
+            (NOW, 900_001, &["/duration"]),
+            (i64::MAX, i64::MIN, &["/timestamp", "/duration"]),
+        ] {
+            clip(json!({"timestamp": timestamp, "duration": duration}), expected);
+        }
+    }
+
+    #[test]
+    fn trap_109_a_clock_s_skew_counts_as_now() {
+        let request = ClipRequest {
+            timestamp: NOW + 1_500,
+            duration: 1,
+            video_options: None,
+            audio_options: None,
+        };
+        assert_eq!(request.checked(now()).unwrap().timestamp, NOW);
+        let request = SnapshotRequest::AtTimestamp {
+            timestamp: NOW + 1_500,
+            image_options: None,
+        };
+        assert_eq!(
+            request.checked(now()),
+            Ok(SnapshotRequest::AtTimestamp {
+                timestamp: NOW,
+                image_options: None
+            })
+        );
+    }
+
+    #[test]
+    fn trap_112_options_stay_within_ring_s_bounds() {
+        let check = |options: Value, expected: &[&str]| {
+            clip(
+                json!({"timestamp": NOW, "duration": 1, "video_options": options}),
+                expected,
+            );
+        };
+        check(json!({}), &[]);
+        check(
+            json!({"codec": "HEVC", "frame_rate": 25, "resolution": {"width": 1920, "height": 1080}}),
+            &[],
+        );
+        check(json!({"codec": "av1"}), &["/video_options/codec"]);
+        check(json!({"frame_rate": 0}), &["/video_options/frame_rate"]);
+        check(json!({"frame_rate": 26}), &["/video_options/frame_rate"]);
+        check(
+            json!({"resolution": {"width": 3840, "height": 2160}}),
+            &["/video_options/resolution/width", "/video_options/resolution/height"],
+        );
+        check(
+            json!({"resolution": {"width": 0, "height": 1080}}),
+            &["/video_options/resolution/width"],
+        );
+    }
+
+    #[test]
+    fn trap_116_snapshots_have_a_window_and_a_limit() {
+        let at = |timestamp: i64| json!({"type": "at_timestamp", "timestamp": timestamp});
+        snapshot(at(NOW), &[]);
+        snapshot(at(NOW - 180 * DAY), &[]);
+        snapshot(at(NOW - 180 * DAY - 1), &["/timestamp"]);
+        snapshot(at(NOW + 2_001), &["/timestamp"]);
+        let range =
+            |start: i64, end: Value| json!({"type": "latest_in_range", "start_timestamp": start, "end_timestamp": end});
+        snapshot(range(NOW - DAY, json!(NOW)), &[]);
+        snapshot(range(NOW - DAY, json!(null)), &[]);
+        snapshot(range(NOW - DAY - 1, json!(null)), &["/end_timestamp"]);
+        snapshot(range(NOW - 3 * DAY, json!(NOW - 2 * DAY)), &[]);
+        snapshot(range(NOW - 3 * DAY, json!(NOW - 2 * DAY + 1)), &["/end_timestamp"]);
+        snapshot(range(NOW, json!(NOW)), &["/start_timestamp"]);
+        snapshot(range(NOW, json!(null)), &["/start_timestamp"]);
+        snapshot(range(NOW - 1, json!(NOW - 2)), &["/start_timestamp"]);
+        snapshot(range(NOW - 181 * DAY, json!(NOW - 180 * DAY)), &["/start_timestamp"]);
+        snapshot(range(NOW, json!(NOW + DAY)), &["/end_timestamp"]);
+        snapshot(
+            json!({"type": "at_timestamp", "timestamp": NOW, "image_options": {"resolution": {"width": 1921, "height": 0}}}),
+            &["/image_options/resolution/width", "/image_options/resolution/height"],
+        );
+    }
+}
