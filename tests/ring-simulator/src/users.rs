@@ -15,6 +15,7 @@ use crate::devices::Device;
 use crate::error::ApiError;
 use crate::integrations::Integration;
 use crate::journal::Note;
+use crate::media::Footage;
 use crate::ring::Ring;
 
 /// All users, by account id.
@@ -73,11 +74,11 @@ impl Users {
         };
         let mut john = person("ava1.ring.account.DEMO.JOHN_1", "John", "Doe", "johndoe@example.com");
         for preset in ["doorbell", "hevc_camera", "privacy_camera", "no_location"] {
-            john.devices.extend(Device::preset(preset, &john.id, now));
+            john.devices.extend(demo_device(preset, &john.id, now));
         }
         let mut jane = person("ava1.ring.account.DEMO.JANE_2", "Jane", "Roe", "jane.roe@example.com");
         for preset in ["indoor_camera", "odd_id"] {
-            jane.devices.extend(Device::preset(preset, &jane.id, now));
+            jane.devices.extend(demo_device(preset, &jane.id, now));
         }
         for user in [john, jane] {
             self.add(user);
@@ -93,6 +94,21 @@ impl User {
     pub(crate) fn device_mut(&mut self, id: &str) -> Option<&mut Device> {
         self.devices.iter_mut().find(|device| device.id == id)
     }
+}
+
+/// A preset with the same id at each start, ten minutes recorded half an hour ago, and a still for each five minutes.
+fn demo_device(preset: &str, user: &str, now: Timestamp) -> Option<Device> {
+    let mut device = Device::preset(preset, user, &format!("{user} {preset}"), now)?;
+    let minutes_ago = |minutes: i64| now.as_millisecond() - minutes * 60_000;
+    let recording = Footage {
+        start: minutes_ago(30),
+        end: minutes_ago(20),
+        ready_at: None,
+        corrupt: false,
+    };
+    device.footage = vec![recording];
+    device.snapshots = (1..=24).rev().map(|step| minutes_ago(5 * step)).collect();
+    Some(device)
 }
 
 pub(crate) fn router(ring: Arc<Ring>) -> Router {

@@ -46,6 +46,13 @@ pub(crate) struct Holder {
     pub(crate) scope: String,
 }
 
+impl Holder {
+    /// Whether the scope has a word in it.
+    pub(crate) fn may(&self, word: &str) -> bool {
+        self.scope.split(' ').any(|granted| granted == word)
+    }
+}
+
 /// A chain of refresh tokens that began with one code.
 struct Family {
     holder: Holder,
@@ -112,10 +119,10 @@ pub(crate) enum Rotation {
 #[derive(Debug, Serialize)]
 pub(crate) struct FamilyState {
     id: u64,
-    live: bool,
+    pub(crate) live: bool,
     dead: Option<&'static str>,
     rotations: u64,
-    live_access_tokens: usize,
+    pub(crate) live_access_tokens: usize,
     refresh_expires: String,
     refresh_sha256: String,
 }
