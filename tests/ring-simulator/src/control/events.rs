@@ -153,7 +153,9 @@ pub(super) fn plain(kind: &str, device: &str) -> Event {
 
 pub(super) fn complaint(why: &NotEmitted, user: &str) -> Problem {
     match why {
-        NotEmitted::NowhereToDeliver => Problem::conflict("there is nowhere to deliver to: PUT /_sim/config {\"webhook_url\": …}"),
+        NotEmitted::NowhereToDeliver => {
+            Problem::conflict("there is nowhere to deliver to: PUT /_sim/config {\"webhook_url\": …}")
+        }
         NotEmitted::UnknownUser => no_user(user),
         NotEmitted::NoDevice => Problem::bad_order("this user has no device: name one in \"device\", known or not"),
     }

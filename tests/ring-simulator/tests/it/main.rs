@@ -1,0 +1,11 @@
+//! The offline Ring, seen from outside: a plain HTTP client on its four listeners, and a partner that takes its pushes.
+
+mod control;
+mod devices;
+mod faults;
+mod integrations;
+mod media;
+mod oauth;
+mod program;
+mod webhooks;
+mod world;
