@@ -312,3 +312,54 @@ pub(crate) fn broken(error: reqwest::Error) -> Unclear {
         Unclear::Broken(Box::new(error.without_url()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn trap_101_a_name_that_resolves_to_this_host_is_not_connected_to() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let settings = Settings::new(
+            url("https://api.amazonvision.com"),
+            url("https://oauth.ring.com/oauth/token"),
+        );
+        let target = url("http://localhost:9/?token=s3cret");
+        let ask = async |settings: &Settings| {
+            let client = http_client(settings).build().unwrap();
+            failure(client.get(target.clone()).send().await.unwrap_err(), &target)
+        };
+        let refused = ask(&settings).await;
+        let host = "localhost".to_owned();
+        assert!(matches!(refused, Error::Redirect(RedirectRefused::NotPublic { host: named }) if named == host));
+        // Named, it is connected to; nobody listens there.
+        let unreachable = ask(&Settings {
+            media_hosts: vec![host],
+            ..settings
+        })
+        .await;
+        assert!(
+            matches!(unreachable, Error::NotSent(NotSent::Unreachable(_))),
+            "{unreachable:?}"
+        );
+        assert!(!format!("{unreachable:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn an_id_that_is_percent_encoded_stays_so_in_a_url() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        for base in [
+            "https://ring.test",
+            "https://ring.test/",
+            "https://ring.test/base",
+            "https://ring.test/base/",
+        ] {
+            let transport = Transport::new(Settings::new(url(base), url("https://oauth.test"))).unwrap();
+            let endpoint = transport.endpoint("/v1/devices/a%2Fb%3Fc");
+            assert_eq!(
+                endpoint.as_str(),
+                format!("{}/v1/devices/a%2Fb%3Fc", base.trim_end_matches('/'))
+            );
+        }
+    }
+}
