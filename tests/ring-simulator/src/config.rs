@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-/// What a simulator is started with. Port 0 takes a free one.
-#[derive(Clone, Debug)]
+/// What a simulator is started with. Port 0 takes a free one. Like its settings it has no `Debug`: secrets are in it.
+#[derive(Clone)]
 pub struct Config {
     /// The address that all listeners bind.
     pub bind: IpAddr,
@@ -39,7 +39,7 @@ impl Default for Config {
 }
 
 /// What Ring knows about the partner, and how this Ring behaves where the documentation is silent.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The partner's client id. Rate limits are counted by it.

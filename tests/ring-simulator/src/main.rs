@@ -77,7 +77,7 @@ Example: a user installs the app, and a camera sees somebody
   curl -s $SIM/health                                                   # every endpoint
   curl -s -X POST $SIM/users/$USER/install -d '{\"push\": false}'         # a code, good for 60 s
   curl -s -X POST $SIM/users/$USER/events -d '{\"type\": \"motion_detected\", \"wait\": true}'
-  curl -s -X POST $SIM/clock -d '{\"advance_seconds\": 4356}'             # all retries, now
+  curl -s -X POST $SIM/clock -d '{\"advance_seconds\": 4400}'             # all retries, now
   curl -s $SIM/journal";
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -157,6 +157,9 @@ pub(super) fn complaint(why: &NotEmitted, user: &str) -> Problem {
             Problem::conflict("there is nowhere to deliver to: PUT /_sim/config {\"webhook_url\": …}")
         }
         NotEmitted::UnknownUser => no_user(user),
+        NotEmitted::TooManyPending => {
+            Problem::conflict("too many deliveries are pending: let the partner answer, or move the clock on")
+        }
         NotEmitted::NoDevice => Problem::bad_order("this user has no device: name one in \"device\", known or not"),
     }
 }
@@ -190,7 +193,7 @@ async fn answer(ring: &Ring, numbers: &[u64], wait: bool) -> (StatusCode, Json<V
     if !wait {
         return (StatusCode::ACCEPTED, Json(answer));
     }
-    ring.webhooks.first_answers(numbers).await;
+    ring.webhooks.first_answers(numbers, webhooks::answer_bound(ring)).await;
     let now = ring.clock.now();
     answer["outcomes"] = ids
         .iter()

@@ -48,10 +48,11 @@ pub(super) async fn state(State(ring): State<Arc<Ring>>) -> Json<Value> {
             .map(|user| (user.id.clone(), json!(user.integration), user.devices.len()))
             .collect()
     };
-    let users: Map<String, Value> = users
-        .into_iter()
-        .map(|(id, integration, devices)| {
-            let families = ring.grants().families_of(&id, now);
+    let users: Map<String, Value> = {
+        let grants = ring.grants();
+        let mut families = grants.families(now);
+        let of_user = |(id, integration, devices): (String, Value, usize)| {
+            let families = families.remove(id.as_str()).unwrap_or_default();
             let live = families.iter().filter(|family| family.live).count();
             let access: usize = families.iter().map(|family| family.live_access_tokens).sum();
             let state = json!({
@@ -62,8 +63,9 @@ pub(super) async fn state(State(ring): State<Arc<Ring>>) -> Json<Value> {
                 "live_access_tokens": access,
             });
             (id, state)
-        })
-        .collect();
+        };
+        users.into_iter().map(of_user).collect()
+    };
     let mut deliveries = BTreeMap::<&str, usize>::new();
     for delivery in ring.webhooks.list(None, now) {
         *deliveries.entry(delivery.status).or_default() += 1;

@@ -38,7 +38,7 @@ static PICTURE_PNG: &[u8] = include_bytes!("../../assets/snapshot.png");
 /// The size of a piece of a clip that is sent without its length.
 const PIECE: usize = 16 * 1024;
 
-/// How many presigned URLs are remembered before those long expired are forgotten.
+/// How many presigned URLs are remembered: expired ones are forgotten first, then those that expire next.
 const PRESIGNED_LIMIT: usize = 10_000;
 
 pub(crate) fn router(ring: Arc<Ring>) -> Router {
@@ -205,14 +205,17 @@ async fn picture(
     body: Bytes,
 ) -> Response {
     let exchange = Exchange::new(&ring, &note);
-    exchange.answer(answer_picture(&exchange, &headers, &device, &body).map_err(Failure::from))
+    exchange.answer(answer_picture(&exchange, &headers, &device, &body))
 }
 
 /// Validation errors come from here; whether there is a picture is told by the presigned URL.
-fn answer_picture(exchange: &Exchange<'_>, headers: &HeaderMap, id: &str, body: &[u8]) -> Result<Response, MediaError> {
+fn answer_picture(exchange: &Exchange<'_>, headers: &HeaderMap, id: &str, body: &[u8]) -> Result<Response, Failure> {
     let device = exchange.device(headers, id)?;
     let now = exchange.now.as_millisecond();
     let order = PictureOrder::parse(body, now)?;
+    if !device.online && !device.cloud_storage {
+        return Err(Failure::Api(device_offline()));
+    }
     let frame = match order.search {
         Search::At(moment) => footage::frame_at(&device.footage, &device.snapshots, moment, now),
         Search::LatestIn(window) => footage::latest(&device.footage, &device.snapshots, window, now),
@@ -254,6 +257,14 @@ impl Presigned {
     fn keep(&mut self, token: String, picture: Picture, now: Timestamp) {
         if self.0.len() >= PRESIGNED_LIMIT {
             self.0.retain(|_, picture| picture.expires > now);
+        }
+        if self.0.len() >= PRESIGNED_LIMIT {
+            let first = self
+                .0
+                .iter()
+                .min_by_key(|(_, picture)| picture.expires)
+                .map(|(token, _)| token.clone());
+            first.map(|token| self.0.remove(&token));
         }
         self.0.insert(token, picture);
     }

@@ -16,8 +16,8 @@ const CODE_LIFE: SignedDuration = SignedDuration::from_secs(60);
 pub(crate) const ACCESS_LIFE: SignedDuration = SignedDuration::from_secs(14_400);
 pub(crate) const REFRESH_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// How many tokens are remembered before those long dead are forgotten.
-const REMEMBERED: usize = 20_000;
+/// How many tokens of a kind are remembered.
+const REMEMBERED: usize = 200_000;
 
 /// All codes and tokens that were issued.
 #[derive(Default)]
@@ -139,8 +139,9 @@ pub(crate) enum Which {
 
 impl Grants {
     pub(crate) fn mint_code(&mut self, holder: Holder, challenge: Option<String>, now: Timestamp) -> String {
-        self.codes
-            .retain(|_, code| now.duration_since(code.expires) < REFRESH_LIFE);
+        if self.codes.len() > REMEMBERED {
+            self.codes.retain(|_, code| code.expires > now);
+        }
         let code = secret(24);
         self.codes.insert(
             code.clone(),
@@ -301,23 +302,29 @@ impl Grants {
         (families, tokens)
     }
 
-    pub(crate) fn families_of(&self, user: &str, now: Timestamp) -> Vec<FamilyState> {
-        let of_user = self.families.iter().filter(|(_, family)| family.holder.user == user);
-        of_user
-            .map(|(id, family)| FamilyState {
+    /// All families by their user, those without any left out.
+    pub(crate) fn families(&self, now: Timestamp) -> BTreeMap<&str, Vec<FamilyState>> {
+        let mut live_access = HashMap::<u64, usize>::new();
+        for access in self
+            .access
+            .values()
+            .filter(|access| !access.revoked && access.expires > now)
+        {
+            *live_access.entry(access.family).or_default() += 1;
+        }
+        let mut by_user = BTreeMap::<&str, Vec<FamilyState>>::new();
+        for (id, family) in &self.families {
+            by_user.entry(&family.holder.user).or_default().push(FamilyState {
                 id: *id,
                 live: family.dead.is_none() && family.expires >= now,
                 dead: family.dead,
                 rotations: family.rotations,
-                live_access_tokens: self
-                    .access
-                    .values()
-                    .filter(|access| access.family == *id && !access.revoked && access.expires > now)
-                    .count(),
+                live_access_tokens: live_access.get(id).copied().unwrap_or_default(),
                 refresh_expires: family.expires.to_string(),
                 refresh_sha256: crate::journal::fingerprint(&family.current),
-            })
-            .collect()
+            });
+        }
+        by_user
     }
 
     /// A new pair for a family. The refresh token has characters that a form must percent-encode.
@@ -342,13 +349,23 @@ impl Grants {
         reply
     }
 
+    /// Keeps the memory bounded: what has expired goes first, then the oldest access tokens, and refresh tokens long spent (to
+    /// present one of those is refused, and ends nothing).
     fn forget(&mut self, now: Timestamp) {
         if self.access.len() > REMEMBERED {
             self.access.retain(|_, access| access.expires > now);
         }
+        if self.access.len() > REMEMBERED {
+            let mut ends: Vec<Timestamp> = self.access.values().map(|access| access.expires).collect();
+            ends.sort_unstable();
+            let median = ends[ends.len() / 2];
+            self.access.retain(|_, access| access.expires > median);
+        }
         if self.refresh.len() > REMEMBERED {
-            self.families.retain(|_, family| family.expires > now);
-            self.refresh.retain(|_, family| self.families.contains_key(family));
+            let families = &mut self.families;
+            families.retain(|_, family| family.expires > now);
+            self.refresh
+                .retain(|token, family| families.get(family).is_some_and(|family| family.current == *token));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -14,6 +15,9 @@ use crate::ring::lock;
 
 /// How many deliveries are kept; the oldest that are over go first.
 const KEPT: usize = 10_000;
+
+/// How many there can be, those that are not over among them.
+const PENDING_LIMIT: usize = 100_000;
 
 /// All deliveries, and a bell that rings when one moves on.
 #[derive(Default)]
@@ -121,6 +125,10 @@ impl Webhooks {
         number
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        lock(&self.list).deliveries.len() >= PENDING_LIMIT
+    }
+
     /// When a delivery is due, while it is.
     pub(super) fn due(&self, number: u64) -> Option<Timestamp> {
         match lock(&self.list).deliveries.get(&number)?.state {
@@ -170,9 +178,9 @@ impl Webhooks {
         self.moved.send_replace(());
     }
 
-    /// Waits until all of these have had an attempt answered.
-    pub(crate) async fn first_answers(&self, ids: &[u64]) {
-        self.wait(|list| {
+    /// Waits until all of these have had an attempt answered, or the bound has passed.
+    pub(crate) async fn first_answers(&self, ids: &[u64], bound: Duration) {
+        self.wait(bound, |list| {
             ids.iter().all(|id| {
                 list.deliveries
                     .get(id)
@@ -182,9 +190,9 @@ impl Webhooks {
         .await;
     }
 
-    /// Waits until nothing is under way, and nothing is due at `now`.
-    pub(super) async fn quiet(&self, now: Timestamp) {
-        self.wait(|list| {
+    /// Waits until nothing is under way, and nothing is due at `now`; or the bound has passed.
+    pub(super) async fn quiet(&self, now: Timestamp, bound: Duration) {
+        self.wait(bound, |list| {
             list.deliveries.values().all(|delivery| match delivery.state {
                 State::UnderWay(_) => false,
                 State::Due(at) => at > now,
@@ -240,14 +248,14 @@ impl Webhooks {
         }
     }
 
-    async fn wait(&self, done: impl Fn(&List) -> bool) {
+    async fn wait(&self, bound: Duration, done: impl Fn(&List) -> bool) {
         let mut moved = self.moved.subscribe();
-        while !done(&lock(&self.list)) {
+        let finished = async {
             // The sender lives in `self`: an error can't come, and would end the wait.
-            if moved.changed().await.is_err() {
-                return;
-            }
-        }
+            while !done(&lock(&self.list)) && moved.changed().await.is_ok() {}
+        };
+        // Past the bound the caller goes on with what there is.
+        let _ = tokio::time::timeout(bound, finished).await;
     }
 }
 

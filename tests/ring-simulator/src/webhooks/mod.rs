@@ -53,6 +53,7 @@ pub(crate) enum NotEmitted {
     NowhereToDeliver,
     UnknownUser,
     NoDevice,
+    TooManyPending,
 }
 
 /// Tells the partner of an event. With `effects` the world follows it: motion is recorded, a device that goes offline is offline.
@@ -65,6 +66,9 @@ pub(crate) fn emit(
 ) -> Result<Emitted, NotEmitted> {
     if ring.settings().webhook_url.is_none() {
         return Err(NotEmitted::NowhereToDeliver);
+    }
+    if ring.webhooks.is_full() {
+        return Err(NotEmitted::TooManyPending);
     }
     let now = ring.clock.now();
     let device = {
@@ -88,7 +92,7 @@ pub(crate) fn emit(
         kind: event.kind.clone(),
         request_id: Some(request_id.clone()),
         content_type: "application/json".into(),
-        body: body.to_string().into(),
+        body: payload::text(&body).into(),
         seal: Seal {
             key: sending.key,
             header: sending.signature.clone(),
@@ -113,6 +117,9 @@ pub(crate) fn emit_raw(
     if ring.settings().webhook_url.is_none() {
         return Err(NotEmitted::NowhereToDeliver);
     }
+    if ring.webhooks.is_full() {
+        return Err(NotEmitted::TooManyPending);
+    }
     let letter = Letter {
         user: None,
         device: None,
@@ -136,7 +143,7 @@ pub(crate) fn replay(ring: &Arc<Ring>, id: &str, new_request_id: bool) -> Result
     if new_request_id && let Ok(mut body) = serde_json::from_slice::<Value>(&letter.body) {
         let fresh = fresh_id();
         crate::devices::merge(&mut body, &json!({ "meta": { "request_id": fresh } }));
-        letter.body = body.to_string().into();
+        letter.body = payload::text(&body).into();
         letter.request_id = Some(fresh);
     }
     Ok(post(ring, letter, 1)[0])
@@ -145,16 +152,25 @@ pub(crate) fn replay(ring: &Arc<Ring>, id: &str, new_request_id: bool) -> Result
 /// Moves the clock forward, and stops at each moment on the way at which an attempt is due until it is answered: so the whole
 /// schedule happens as it would, whatever the distance.
 pub(crate) async fn travel(ring: &Arc<Ring>, target: Timestamp) {
-    ring.webhooks.quiet(ring.clock.now()).await; // what is under way now may fall due again before the target
+    let bound = answer_bound(ring);
+    ring.webhooks.quiet(ring.clock.now(), bound).await; // what is under way now may fall due again before the target
     while let Some(due) = ring.webhooks.earliest_due().filter(|due| *due <= target) {
         if due > ring.clock.now() {
             ring.clock.set(due, None);
         }
-        ring.webhooks.quiet(due).await;
+        ring.webhooks.quiet(due, bound).await;
+        if *ring.closing.borrow() {
+            return; // nothing is carried any more
+        }
     }
     if target > ring.clock.now() {
         ring.clock.set(target, None);
     }
+}
+
+/// How long an attempt can take at the most: the time-out, and something for connecting.
+pub(crate) fn answer_bound(ring: &Ring) -> Duration {
+    Duration::from_millis(ring.settings().webhook_timeout_ms) + Duration::from_secs(5)
 }
 
 /// What an event changes in the world that tells of it.
@@ -192,24 +208,26 @@ fn post(ring: &Arc<Ring>, letter: Letter, copies: u16) -> Vec<u64> {
         .map(|_| ring.webhooks.take(letter.clone(), now))
         .collect();
     for number in &numbers {
-        tokio::spawn(carry(Arc::clone(ring), *number));
+        let (ring, number, mut closing) = (Arc::clone(ring), *number, ring.closing.subscribe());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = carry(&ring, number) => {}
+                _ = closing.wait_for(|closing| *closing) => {}
+            }
+        });
     }
     numbers
 }
 
 /// Carries one delivery from its first attempt to its end.
-async fn carry(ring: Arc<Ring>, number: u64) {
-    let mut closing = ring.closing.subscribe();
+async fn carry(ring: &Ring, number: u64) {
     while let Some(due) = ring.webhooks.due(number) {
-        tokio::select! {
-            () = ring.clock.until(due) => {}
-            _ = closing.wait_for(|closing| *closing) => return,
-        }
+        ring.clock.until(due).await;
         let Some((letter, attempt)) = ring.webhooks.begin(number) else {
             return;
         };
         let (began, clock) = (ring.clock.now(), Instant::now());
-        let (status, error) = match send(&ring, &letter).await {
+        let (status, error) = match send(ring, &letter).await {
             Ok(status) => (Some(status), None),
             Err(error) => (None, Some(error)),
         };

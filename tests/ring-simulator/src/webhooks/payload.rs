@@ -94,6 +94,17 @@ pub(super) fn body(event: &Event, account: &str, device: &str, request_id: &str,
     body
 }
 
+/// A body as it is sent: `meta` first and with spaces, as the documentation prints it. A receiver that checks the signature over
+/// anything but the raw bytes (over what it parsed and wrote anew, say) finds it wrong.
+pub(super) fn text(body: &Value) -> String {
+    match body.as_object() {
+        Some(parts) if parts.len() == 2 && parts.contains_key("meta") && parts.contains_key("data") => {
+            format!("{{\"meta\": {}, \"data\": {}}}", body["meta"], body["data"])
+        }
+        _ => body.to_string(),
+    }
+}
+
 /// RFC 3339 with all nine digits, as Ring writes `meta.time`.
 fn nanoseconds(now: Timestamp) -> String {
     format!("{now:.9}")
@@ -172,6 +183,15 @@ mod tests {
         check("attributes", false, true);
         check("both", true, true);
         check("nowhere", false, false);
+    }
+
+    #[test]
+    fn trap_56_the_text_is_not_what_a_serializer_would_write_again() {
+        let value = body(&event(json!({"type": "x"})), "a", "d", "r", Timestamp::UNIX_EPOCH);
+        let text = text(&value);
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), value);
+        assert_ne!(text, value.to_string());
+        assert!(text.starts_with("{\"meta\": {"));
     }
 
     #[test]

@@ -158,6 +158,10 @@ async fn trap_106_416_422_425_and_503_are_told_apart() {
     scene.change(json!({"cloud_storage": false})).await;
     let offline = scene.clip(at(now)).await.expect(503);
     assert_eq!(offline.json["errors"][0]["detail"], "Device is currently offline");
+    scene
+        .picture(json!({"type": "at_timestamp", "timestamp": now}))
+        .await
+        .expect(503);
 }
 
 #[tokio::test]
