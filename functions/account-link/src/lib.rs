@@ -1,1 +1,412 @@
+//! `/v1/links…`: a signed-in user and a nonce -> a linked account.
+//!
+//! | route | answers |
+//! |---|---|
+//! | `POST /v1/links/preview` | 200 whose Ring account it is, masked; claims nothing |
+//! | `POST /v1/links` | 201 the link; 200 had it already; 202 Ring's PATCH is being retried; 400, 404, 409, 410, 503 |
+//! | `GET /v1/links` | 200 this user's links |
+//! | `PATCH /v1/links/{link}` | 200 the link, completed or awaiting at Ring |
+//! | `DELETE /v1/links/{link}` | 204 unlinked, both tokens deleted |
+//!
+//! A link of another user is no link: every route answers 404 to it, as to one that does not exist.
 
+mod config;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{patch, post};
+pub use config::Config;
+use http::{HeaderValue, StatusCode, header};
+use ring_partner::Ring;
+use ring_partner::error::Decision;
+use ring_partner::integrations::IntegrationStatus;
+use ring_partner::nonce::{LinkTime, Nonce};
+use serde::{Deserialize, Serialize};
+use shared::device::store::Devices;
+use shared::edge::bus::Bus;
+use shared::edge::function::Function;
+use shared::edge::gateway::{JsonBody, SignedIn, not_found, private};
+use shared::edge::page::Page;
+use shared::edge::problem::{Problem, ProblemType};
+use shared::edge::queue::Queue;
+use shared::edge::secret::{Secret, SigningKeys};
+use shared::edge::{aws, clock, key};
+use shared::event::store::Events;
+use shared::grant::EndReason;
+use shared::grant::access::{Access, AccessError, CallError};
+use shared::grant::store::Grants;
+use shared::grant::vault::Vault;
+use shared::link::claim::{Attempt, ClaimError, Claims, Linked, Match};
+use shared::link::settle::{SettleError, Settler};
+use shared::link::store::Links;
+use shared::link::{Link, LinkStatus};
+
+/// The program's name.
+pub const SERVICE: &str = env!("CARGO_PKG_NAME");
+
+const KEYS_KEPT_FOR: Duration = Duration::from_secs(300);
+/// How long a renewed token is waited for. In step with the function's time-out in the template.
+const REFRESH_WITHIN: Duration = Duration::from_secs(20);
+/// What a client that came before its token is told to wait.
+const TOKEN_ON_ITS_WAY_SECONDS: u64 = 2;
+
+/// What the routes work with.
+#[derive(Debug)]
+pub struct App {
+    keys: Secret<SigningKeys>,
+    ring: Ring,
+    links: Links,
+    access: Access<Function>,
+    claims: Claims<Function>,
+    settler: Settler<Function>,
+}
+
+impl App {
+    /// An app with these settings.
+    pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, ring_partner::client::SettingsError> {
+        let ring = config.ring.client()?;
+        let grants = Grants::new(aws, config.grants_table);
+        let links = Links::new(aws, config.links_table);
+        let vault = Vault::new(aws, config.token_key_id);
+        let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
+        let access = Access::new(grants.clone(), vault.clone(), refresh);
+        Ok(Self {
+            keys: Secret::new(aws, config.signing_secret_id, KEYS_KEPT_FOR),
+            claims: Claims::new(
+                grants.clone(),
+                links.clone(),
+                vault,
+                ring.clone(),
+                access.clone(),
+                config.complete_link,
+            ),
+            settler: Settler {
+                grants,
+                links: links.clone(),
+                devices: Devices::new(aws, config.devices_table),
+                events: Events::new(aws, config.events_table),
+                events_queue: Queue::new(aws, config.events_queue_url),
+                bus: Bus::new(aws, config.event_bus_name),
+                ring: ring.clone(),
+                access: access.clone(),
+            },
+            ring,
+            links,
+            access,
+        })
+    }
+
+    /// Reads the signing keys ahead of the first nonce.
+    pub async fn warm(&self) {
+        if let Err(error) = self.keys.get(clock::now()).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the signing keys are not at hand yet"
+            );
+        }
+    }
+
+    /// The user's link of this id.
+    async fn link_of(&self, user: &SignedIn, id: &str) -> Result<Link, Problem> {
+        let links = self
+            .links
+            .of_user(&user.user_id)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        links
+            .into_iter()
+            .find(|link| link.id == id)
+            .ok_or_else(|| Problem::new(ProblemType::NotFound))
+    }
+
+    async fn keys(&self) -> Result<SigningKeys, Problem> {
+        match self.keys.get(clock::now()).await {
+            Ok(keys) => Ok(keys),
+            Err(error) => self.keys.last_known().ok_or_else(|| unavailable(&error)),
+        }
+    }
+}
+
+/// The routes.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route(
+            "/v1/links/preview",
+            post(preview).fallback(async || Problem::method_not_allowed("POST")),
+        )
+        .route(
+            "/v1/links",
+            post(create)
+                .get(list)
+                .fallback(async || Problem::method_not_allowed("GET, POST")),
+        )
+        .route(
+            "/v1/links/{link}",
+            patch(change)
+                .delete(unlink)
+                .fallback(async || Problem::method_not_allowed("DELETE, PATCH")),
+        )
+        .fallback(not_found)
+        .with_state(Arc::new(app))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinkRequest {
+    nonce: String,
+    time: String,
+}
+
+impl LinkRequest {
+    fn parse(&self) -> Result<(Nonce, LinkTime), Problem> {
+        let nonce = Nonce::parse(&self.nonce).map_err(|_| {
+            Problem::field(
+                "/nonce",
+                "the nonce as Ring put it into the URL: 43 characters of URL-safe Base64",
+            )
+        })?;
+        let time = LinkTime::parse(&self.time).map_err(|_| {
+            Problem::new(ProblemType::LinkTimeInvalid)
+                .detail("time is the number of milliseconds that Ring put into the URL, as it stands there")
+        })?;
+        Ok((nonce, time))
+    }
+}
+
+/// A link as its user sees it.
+#[derive(Serialize)]
+struct LinkView {
+    id: String,
+    status: LinkStatus,
+    account_id: String,
+    scope: Option<String>,
+    linked_at: String,
+}
+
+impl From<Link> for LinkView {
+    fn from(link: Link) -> Self {
+        Self {
+            id: link.id,
+            status: link.status,
+            account_id: link.account_id.to_string(),
+            scope: link.scope,
+            linked_at: link.linked_at.to_string(),
+        }
+    }
+}
+
+async fn preview(
+    State(app): State<Arc<App>>,
+    user: SignedIn,
+    JsonBody(asked): JsonBody<LinkRequest>,
+) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    struct Preview {
+        ring_user: String,
+        account_id: String,
+    }
+    let (nonce, time) = asked.parse()?;
+    let now = clock::now();
+    let keys = app.keys().await?;
+    let found = app
+        .claims
+        .matching(&user.user_id, &nonce, &time, keys.all(), now)
+        .await
+        .map_err(problem_of)?;
+    let (grant, account) = match found {
+        Match::Waiting(grant, account) => (grant, account),
+        Match::Linked(link) => (link.grant_id.clone(), link.account_id.clone()),
+    };
+    let ring = &app.ring;
+    let ring_user = app
+        .access
+        .call(&grant, now, |token| async move { ring.me(&token).await })
+        .await;
+    let ring_user = ring_user
+        .map_err(|error| problem_of(ClaimError::Ring(error)))?
+        .masked_name();
+    Ok(private(axum::Json(Preview {
+        ring_user,
+        account_id: account.to_string(),
+    })))
+}
+
+async fn create(
+    State(app): State<Arc<App>>,
+    user: SignedIn,
+    JsonBody(asked): JsonBody<LinkRequest>,
+) -> Result<Response, Problem> {
+    let (nonce, time) = asked.parse()?;
+    let keys = app.keys().await?;
+    let attempt = Attempt {
+        account_identifier: user.account_identifier(),
+        user_id: user.user_id.clone(),
+        nonce,
+        time,
+    };
+    let linked = app
+        .claims
+        .link(&attempt, keys.all(), clock::now())
+        .await
+        .map_err(problem_of)?;
+    let (link, status) = match linked {
+        Linked::Now(link) => (link, StatusCode::CREATED),
+        Linked::Before(link) => (link, StatusCode::OK),
+    };
+    tracing::info!(
+        link.id = link.id,
+        user.id = user.user_id,
+        "link {} is confirmed at Ring",
+        link.id
+    );
+    let link = settled(&app, link).await?;
+    let status = if link.status == LinkStatus::Confirming {
+        StatusCode::ACCEPTED
+    } else {
+        status
+    };
+    let location = HeaderValue::try_from(format!("/v1/links/{}", link.id)).ok();
+    let mut response = private((status, axum::Json(LinkView::from(link))));
+    if let Some(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+async fn list(State(app): State<Arc<App>>, user: SignedIn) -> Result<Response, Problem> {
+    let links = app
+        .links
+        .of_user(&user.user_id)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let items = links.into_iter().map(LinkView::from).collect();
+    Ok(private(axum::Json(Page { items, next: None })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatusChange {
+    status: WantedStatus,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum WantedStatus {
+    Completed,
+    Awaiting,
+}
+
+async fn change(
+    State(app): State<Arc<App>>,
+    user: SignedIn,
+    Path(id): Path<String>,
+    JsonBody(asked): JsonBody<StatusChange>,
+) -> Result<Response, Problem> {
+    let link = app.link_of(&user, &id).await?;
+    let now = clock::now();
+    // The address may have changed since: what Ring's user is shown is derived anew.
+    let identifier = user.account_identifier();
+    let wanted = match asked.status {
+        WantedStatus::Completed => IntegrationStatus::Completed,
+        WantedStatus::Awaiting => IntegrationStatus::Awaiting,
+    };
+    let (ring, wanted, masked) = (&app.ring, &wanted, identifier.as_deref());
+    let told = app.access.call(&link.grant_id, now, |token| async move {
+        ring.update_integration(&token, masked, Some(wanted.clone())).await
+    });
+    match told.await {
+        Ok(_) => {}
+        Err(CallError::Ring(error)) if error.answer().is_some_and(|answer| answer.status == 400) => {
+            return Err(Problem::field(
+                "/status",
+                "Ring does not allow this change of status now",
+            ));
+        }
+        Err(error) => return Err(problem_of(ClaimError::Ring(error))),
+    }
+    let (link, kept) = match asked.status {
+        WantedStatus::Completed => {
+            let link = link.set(LinkStatus::Completed, identifier);
+            let kept = app.settler.completed(&link, now).await;
+            (link, kept)
+        }
+        WantedStatus::Awaiting => {
+            let link = link.set(LinkStatus::Awaiting, identifier);
+            let kept = app.links.save(&link, link.due_at(now, key::fraction())).await;
+            (link, kept)
+        }
+    };
+    kept.map_err(|error| unavailable(&error))?;
+    Ok(private(axum::Json(LinkView::from(link))))
+}
+
+async fn unlink(State(app): State<Arc<App>>, user: SignedIn, Path(id): Path<String>) -> Result<Response, Problem> {
+    let link = app.link_of(&user, &id).await?;
+    app.settler
+        .unlink(link, EndReason::Unlinked, clock::now())
+        .await
+        .map_err(|error| unavailable(&error))?;
+    tracing::info!(link.id = id, user.id = user.user_id, "link {id} is unlinked");
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Does what is to be done about a link, as far as it goes now; `token-refresh` does the rest.
+async fn settled(app: &App, link: Link) -> Result<Link, Problem> {
+    let account = link.account_id.clone();
+    match app.settler.settle(link, clock::now()).await {
+        Ok(link) => Ok(link),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a link is not settled yet");
+            let link = app
+                .links
+                .of_account(&account)
+                .await
+                .map_err(|error| unavailable(&error))?;
+            link.ok_or_else(|| unavailable(&SettleError::Store(shared::edge::table::StoreError::Conflict)))
+        }
+    }
+}
+
+/// Each error of a claim, as its caller is told.
+fn problem_of(error: ClaimError) -> Problem {
+    match error {
+        ClaimError::NotFound => Problem::new(ProblemType::LinkNotFound)
+            .detail("the Ring account may be on its way: ask again in a moment")
+            .retry_after(TOKEN_ON_ITS_WAY_SECONDS),
+        ClaimError::Expired => Problem::new(ProblemType::LinkExpired)
+            .detail("start again in the Ring app: a link request is good for 600 s"),
+        ClaimError::Ahead => Problem::new(ProblemType::LinkTimeInvalid).detail("the link's time lies ahead of now"),
+        ClaimError::Taken => Problem::new(ProblemType::LinkTaken),
+        ClaimError::Unclear => Problem::new(ProblemType::RingUnavailable).retry_after(TOKEN_ON_ITS_WAY_SECONDS),
+        ClaimError::Ring(error) => ring_problem(&error),
+        ClaimError::Store(error) => unavailable(&error),
+        ClaimError::Vault(error) => unavailable(&error),
+    }
+}
+
+fn ring_problem(error: &CallError) -> Problem {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "Ring could not be asked about a link"
+    );
+    match error {
+        CallError::Access(AccessError::Store(_) | AccessError::Vault(_)) => Problem::new(ProblemType::Unavailable),
+        CallError::Access(AccessError::Ended | AccessError::RelinkRequired) => Problem::new(ProblemType::LinkNotFound),
+        CallError::Access(AccessError::Refresh) => Problem::new(ProblemType::RingUnavailable),
+        CallError::Ring(error) => match error.decision() {
+            Decision::OutOfScope => Problem::new(ProblemType::ScopeMissing),
+            Decision::Gone => Problem::new(ProblemType::LinkNotFound),
+            Decision::RetryAfter(wait) => Problem::new(ProblemType::RingUnavailable).retry_after(wait.as_secs().max(1)),
+            _ => Problem::new(ProblemType::RingUnavailable),
+        },
+    }
+}
+
+fn unavailable(error: &(dyn std::error::Error + 'static)) -> Problem {
+    tracing::error!(error, "a request about links can't be answered now");
+    Problem::new(ProblemType::Unavailable)
+}

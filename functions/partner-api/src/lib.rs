@@ -1,1 +1,118 @@
+//! What the partner's frontends call: devices, events, media.
+//!
+//! | route | answers |
+//! |---|---|
+//! | `GET /v1/devices` · `GET /v1/devices/{device}` | 200 devices with status, capabilities, location, configuration |
+//! | `GET /v1/devices/{device}/events` · `GET /v1/events` | 200 what happened, newest first |
+//! | `POST /v1/devices/{device}/clips` · `/snapshots` | 202 the medium, which will be fetched |
+//! | `GET /v1/devices/{device}/media` · `GET /v1/media/{id}` | 200 media, with a URL when stored |
+//! | `DELETE /v1/media/{id}` | 204 |
+//!
+//! Everything is answered from what we keep: no route here waits for Ring. Each is asked by a signed-in user and reaches
+//! only what belongs to the Ring accounts linked to them; anything else is a 404, as if it did not exist.
 
+mod config;
+mod devices;
+mod events;
+mod media;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+pub use config::Config;
+use ring_partner::devices::DeviceId;
+use shared::device::Known;
+use shared::device::store::Devices;
+use shared::edge::aws;
+use shared::edge::gateway::{SignedIn, not_found};
+use shared::edge::problem::{Problem, ProblemType};
+use shared::edge::queue::Queue;
+use shared::event::store::Events;
+use shared::link::Link;
+use shared::link::store::Links;
+use shared::media::archive::Archive;
+use shared::media::store::Media;
+
+/// The program's name.
+pub const SERVICE: &str = env!("CARGO_PKG_NAME");
+
+/// What the routes work with.
+#[derive(Debug)]
+pub struct App {
+    links: Links,
+    devices: Devices,
+    events: Events,
+    media: Media,
+    media_queue: Queue,
+    archive: Archive,
+}
+
+impl App {
+    /// An app with these settings.
+    #[must_use]
+    pub fn new(aws: &aws::SdkConfig, config: Config) -> Self {
+        Self {
+            links: Links::new(aws, config.links_table),
+            devices: Devices::new(aws, config.devices_table),
+            events: Events::new(aws, config.events_table),
+            media: Media::new(aws, config.media_table),
+            media_queue: Queue::new(aws, config.media_queue_url),
+            archive: Archive::new(aws, config.media_bucket),
+        }
+    }
+
+    async fn links_of(&self, user: &SignedIn) -> Result<Vec<Link>, Problem> {
+        self.links
+            .of_user(&user.user_id)
+            .await
+            .map_err(|error| unavailable(&error))
+    }
+
+    /// This user's device of this id, and the link that it came with.
+    async fn device_of(&self, user: &SignedIn, id: &str) -> Result<(Link, Known), Problem> {
+        let not_found = || Problem::new(ProblemType::NotFound);
+        let device = DeviceId::new(id).map_err(|_| not_found())?;
+        let links = self.links_of(user).await?;
+        let each = links.into_iter().map(|link| {
+            let device = &device;
+            async move {
+                let known = self.devices.get(&link.account_id, device).await?;
+                Ok(known.filter(Known::is_present).map(|known| (link, known)))
+            }
+        });
+        let found: Result<Vec<_>, shared::edge::table::StoreError> = futures_util::future::try_join_all(each).await;
+        let found = found.map_err(|error| unavailable(&error))?;
+        found.into_iter().flatten().next().ok_or_else(not_found)
+    }
+}
+
+/// The routes.
+pub fn router(app: App) -> Router {
+    let only_get = async || Problem::method_not_allowed("GET");
+    let only_post = async || Problem::method_not_allowed("POST");
+    Router::new()
+        .route("/v1/devices", get(devices::list).fallback(only_get))
+        .route("/v1/devices/{device}", get(devices::one).fallback(only_get))
+        .route("/v1/devices/{device}/events", get(events::of_device).fallback(only_get))
+        .route("/v1/devices/{device}/clips", post(media::clip).fallback(only_post))
+        .route(
+            "/v1/devices/{device}/snapshots",
+            post(media::snapshot).fallback(only_post),
+        )
+        .route("/v1/devices/{device}/media", get(media::of_device).fallback(only_get))
+        .route("/v1/events", get(events::of_user).fallback(only_get))
+        .route(
+            "/v1/media/{id}",
+            get(media::one)
+                .delete(media::delete)
+                .fallback(async || Problem::method_not_allowed("DELETE, GET")),
+        )
+        .fallback(not_found)
+        .with_state(Arc::new(app))
+}
+
+fn unavailable(error: &(dyn std::error::Error + 'static)) -> Problem {
+    tracing::error!(error, "a request can't be answered now");
+    Problem::new(ProblemType::Unavailable)
+}

@@ -48,8 +48,15 @@ impl Known {
     /// When what we know was true: the newest of what was asked and what was told.
     #[must_use]
     pub fn as_of(&self) -> Option<Timestamp> {
-        let told = [self.listed_at, self.online.as_ref().map(|told| told.at), self.present.as_ref().map(|told| told.at)];
-        told.into_iter().flatten().max().and_then(|at| Timestamp::from_millisecond(at).ok())
+        let told = [
+            self.listed_at,
+            self.online.as_ref().map(|told| told.at),
+            self.present.as_ref().map(|told| told.at),
+        ];
+        told.into_iter()
+            .flatten()
+            .max()
+            .and_then(|at| Timestamp::from_millisecond(at).ok())
     }
 }
 
@@ -87,7 +94,11 @@ pub enum Change {
 /// What this event tells of its device.
 #[must_use]
 pub fn change(record: &Record) -> Option<Change> {
-    let told = |is| Told { is, at: record.occurred_at.as_millisecond(), by: record.event_id.as_str().to_owned() };
+    let told = |is| Told {
+        is,
+        at: record.occurred_at.as_millisecond(),
+        by: record.event_id.as_str().to_owned(),
+    };
     match record.kind {
         EventKind::DeviceAdded => Some(Change::Present(told(true))),
         EventKind::DeviceRemoved => Some(Change::Present(told(false))),
@@ -102,7 +113,11 @@ pub fn change(record: &Record) -> Option<Change> {
 #[must_use]
 pub fn listed(account: &AccountId, device: Device, asked_at: Timestamp) -> Known {
     let at = asked_at.as_millisecond();
-    let told = |is| Told { is, at, by: "listing".to_owned() };
+    let told = |is| Told {
+        is,
+        at,
+        by: "listing".to_owned(),
+    };
     Known {
         account_id: account.clone(),
         device_id: device.id,
@@ -124,7 +139,11 @@ mod tests {
     use super::*;
 
     fn told(at: i64, by: &str, is: bool) -> Told {
-        Told { is, at, by: by.to_owned() }
+        Told {
+            is,
+            at,
+            by: by.to_owned(),
+        }
     }
 
     fn folded(all: &[Told]) -> Option<Told> {

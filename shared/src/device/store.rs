@@ -25,7 +25,9 @@ impl Devices {
     /// The devices in the table `name`.
     #[must_use]
     pub fn new(config: &SdkConfig, name: impl Into<String>) -> Self {
-        Self { table: Table::new(config, name) }
+        Self {
+            table: Table::new(config, name),
+        }
     }
 
     /// One device of an account.
@@ -85,9 +87,15 @@ impl Devices {
         asked_at: Timestamp,
     ) -> Result<(), StoreError> {
         let before = self.all_of_account(account).await?;
-        let gone = before.into_iter().filter(|known| !devices.iter().any(|device| device.id == known.device_id));
+        let gone = before
+            .into_iter()
+            .filter(|known| !devices.iter().any(|device| device.id == known.device_id));
         let gone: Vec<_> = gone.map(|known| known.device_id).collect();
-        let told = Told { is: false, at: asked_at.as_millisecond(), by: "listing".to_owned() };
+        let told = Told {
+            is: false,
+            at: asked_at.as_millisecond(),
+            by: "listing".to_owned(),
+        };
         try_join_all(devices.into_iter().map(|device| self.keep(account, device, asked_at))).await?;
         try_join_all(gone.iter().map(|device| self.fold(account, device, "present", &told))).await?;
         Ok(())
@@ -100,7 +108,10 @@ impl Devices {
             ("name", serde_dynamo::to_attribute_value(&known.name)?),
             ("capabilities", serde_dynamo::to_attribute_value(&known.capabilities)?),
             ("location", serde_dynamo::to_attribute_value(&known.location)?),
-            ("configurations", serde_dynamo::to_attribute_value(&known.configurations)?),
+            (
+                "configurations",
+                serde_dynamo::to_attribute_value(&known.configurations)?,
+            ),
             ("listed_at", number(asked_at.as_millisecond())),
         ];
         let mut set = vec![ID_FIELDS.to_owned()];
@@ -130,19 +141,16 @@ impl Devices {
     /// Forgets all devices of an account.
     pub async fn forget_account(&self, account: &AccountId) -> Result<(), StoreError> {
         let known = self.all_of_account(account).await?;
-        let rows: Vec<_> = known.iter().map(|known| device_row(account, &known.device_id)).collect();
+        let rows: Vec<_> = known
+            .iter()
+            .map(|known| device_row(account, &known.device_id))
+            .collect();
         try_join_all(rows.iter().map(|row| self.table.delete(row))).await?;
         Ok(())
     }
 
     /// Newest wins: in step with [`Told::supersedes`].
-    async fn fold(
-        &self,
-        account: &AccountId,
-        device: &DeviceId,
-        field: &str,
-        told: &Told,
-    ) -> Result<(), StoreError> {
+    async fn fold(&self, account: &AccountId, device: &DeviceId, field: &str, told: &Told) -> Result<(), StoreError> {
         let update = ids(self.row(account, device), account, device)
             .update_expression(format!("SET {ID_FIELDS}, #field = :told"))
             .condition_expression(

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use aws_config::BehaviorVersion;
+pub use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
 
 /// Reading the environment for region, credentials and `AWS_ENDPOINT_URL` is the SDK's own business.
 pub async fn config() -> SdkConfig {
@@ -13,7 +14,10 @@ pub async fn config() -> SdkConfig {
         .operation_attempt_timeout(Duration::from_millis(2_500))
         .operation_timeout(Duration::from_secs(8))
         .build();
-    aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(time_outs).load().await
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .timeout_config(time_outs)
+        .load()
+        .await
 }
 
 /// What a client of AWS failed with, kept as the source of our own errors and never shown outside.

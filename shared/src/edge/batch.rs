@@ -29,7 +29,9 @@ const WAITS_SECONDS: [u64; 6] = [1, 5, 20, 60, 300, 900];
 /// The wait after the `received`-th try (from 1).
 #[must_use]
 pub fn wait(received: u32) -> Duration {
-    let index = usize::try_from(received.saturating_sub(1)).unwrap_or(usize::MAX).min(WAITS_SECONDS.len() - 1);
+    let index = usize::try_from(received.saturating_sub(1))
+        .unwrap_or(usize::MAX)
+        .min(WAITS_SECONDS.len() - 1);
     Duration::from_secs(WAITS_SECONDS[index])
 }
 
@@ -62,10 +64,16 @@ impl Source {
     /// Handles one message; `true` when the queue may forget it.
     async fn one(&self, message: &SqsMessage, handle: &impl AsyncFn(&SqsMessage) -> Outcome) -> bool {
         // A panic is a defect in handling this message, and none in the others of the batch.
-        let outcome = AssertUnwindSafe(handle(message)).catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(message.id = message.message_id, "handling a message panicked; it stays in the queue");
-            Outcome::Retry
-        });
+        let outcome = AssertUnwindSafe(handle(message))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                tracing::error!(
+                    message.id = message.message_id,
+                    "handling a message panicked; it stays in the queue"
+                );
+                Outcome::Retry
+            });
         let after = match outcome {
             Outcome::Done => return true,
             Outcome::Discard(reason) => match self.set_aside(message, reason).await {
@@ -79,13 +87,18 @@ impl Source {
             && let Err(error) = self.queue.put_off(receipt, after).await
         {
             // It comes back by the queue's own time-out, only later.
-            tracing::warn!(error = &error as &dyn std::error::Error, "a message could not be put off");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a message could not be put off"
+            );
         }
         false
     }
 
     async fn set_aside(&self, message: &SqsMessage, reason: &'static str) -> bool {
-        let Some(quarantine) = &self.quarantine else { return false };
+        let Some(quarantine) = &self.quarantine else {
+            return false;
+        };
         let mut kept = Message::new(message.body.clone().unwrap_or_default())
             .attribute("reason", reason)
             .attribute("message_id", message.message_id.clone().unwrap_or_default());
@@ -98,7 +111,11 @@ impl Source {
                 true
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, reason, "quarantine did not take a message");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    reason,
+                    "quarantine did not take a message"
+                );
                 false
             }
         }
@@ -119,7 +136,11 @@ pub fn attribute<'m>(message: &'m SqsMessage, name: &str) -> Option<&'m str> {
 /// How often the queue has handed a message out, this time included.
 #[must_use]
 pub fn received(message: &SqsMessage) -> u32 {
-    message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
+    message
+        .attributes
+        .get("ApproximateReceiveCount")
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(1)
 }
 
 #[cfg(test)]

@@ -58,7 +58,10 @@ impl Bus {
     /// The bus `name`.
     #[must_use]
     pub fn new(config: &SdkConfig, name: impl Into<String>) -> Self {
-        Self { client: Client::new(config), name: name.into() }
+        Self {
+            client: Client::new(config),
+            name: name.into(),
+        }
     }
 
     /// Publishes one event; when this returns `Ok`, the bus has it.
@@ -70,7 +73,13 @@ impl Bus {
             .detail_type(&announcement.kind)
             .detail(detail)
             .build();
-        let answer = self.client.put_events().entries(entry).send().await.map_err(|error| BusError(error.into()))?;
+        let answer = self
+            .client
+            .put_events()
+            .entries(entry)
+            .send()
+            .await
+            .map_err(|error| BusError(error.into()))?;
         // The call succeeds although the bus refused the entry.
         match answer.entries().iter().find_map(|entry| entry.error_code()) {
             Some(code) => Err(BusError(format!("the bus refused the event: {code}").into())),

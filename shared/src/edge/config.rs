@@ -56,13 +56,22 @@ where
     T: FromStr,
     T::Err: Display,
 {
-    required(env, name)?.parse().map_err(|error: T::Err| ConfigError::Invalid { name, why: error.to_string() })
+    required(env, name)?
+        .parse()
+        .map_err(|error: T::Err| ConfigError::Invalid {
+            name,
+            why: error.to_string(),
+        })
 }
 
 /// A comma-separated list; empty when it is not set.
 pub fn list(env: &impl Environment, name: &str) -> Vec<String> {
     let text = env.get(name).unwrap_or_default();
-    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Where Ring is, and which further hosts may see what.
@@ -105,7 +114,10 @@ mod tests {
     use super::*;
 
     fn env(pairs: &[(&str, &str)]) -> HashMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -116,7 +128,10 @@ mod tests {
 
     #[test]
     fn an_empty_setting_is_a_missing_one() {
-        assert!(matches!(required(&env(&[("A", "")]), "A"), Err(ConfigError::Missing("A"))));
+        assert!(matches!(
+            required(&env(&[("A", "")]), "A"),
+            Err(ConfigError::Missing("A"))
+        ));
     }
 
     #[test]
@@ -128,7 +143,10 @@ mod tests {
 
     #[test]
     fn lists_are_trimmed_and_may_be_absent() {
-        assert_eq!(list(&env(&[("H", " a.example, ,b.example ")]), "H"), ["a.example", "b.example"]);
+        assert_eq!(
+            list(&env(&[("H", " a.example, ,b.example ")]), "H"),
+            ["a.example", "b.example"]
+        );
         assert!(list(&env(&[]), "H").is_empty());
     }
 }

@@ -27,18 +27,30 @@ impl Function {
     /// The function `name`, asked once, with `within` to answer.
     #[must_use]
     pub fn new(config: &SdkConfig, name: impl Into<String>, within: Duration) -> Self {
-        let time_outs = TimeoutConfig::builder().operation_attempt_timeout(within).operation_timeout(within).build();
+        let time_outs = TimeoutConfig::builder()
+            .operation_attempt_timeout(within)
+            .operation_timeout(within)
+            .build();
         let config = aws_sdk_lambda::config::Builder::from(config)
             .timeout_config(time_outs)
             .retry_config(aws_config::retry::RetryConfig::disabled())
             .build();
-        Self { client: Client::from_conf(config), name: name.into() }
+        Self {
+            client: Client::from_conf(config),
+            name: name.into(),
+        }
     }
 
     /// Asks it, and waits for the answer.
     pub async fn call<Q: Serialize, A: DeserializeOwned>(&self, question: &Q) -> Result<A, FunctionError> {
         let payload = serde_json::to_vec(question).map_err(|error| FunctionError(error.into()))?;
-        let answer = self.client.invoke().function_name(&self.name).payload(Blob::new(payload)).send().await;
+        let answer = self
+            .client
+            .invoke()
+            .function_name(&self.name)
+            .payload(Blob::new(payload))
+            .send()
+            .await;
         let answer = answer.map_err(|error| FunctionError(error.into()))?;
         if let Some(kind) = answer.function_error {
             return Err(FunctionError(format!("it failed: {kind}").into()));

@@ -1,17 +1,18 @@
 //! A request as the API gateway hands it over: who is signed in, the path as the caller meant it, a JSON body within
 //! bounds. Routes within a function are an `axum` router.
 
-use axum::RequestExt as _;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
+use axum::{RequestExt as _, Router};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, header};
-use lambda_http::request::RequestContext;
 use lambda_http::RequestExt as _;
+use lambda_http::request::RequestContext;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
+use tower::util::MapRequest;
 
 use super::key;
 use super::problem::{Problem, ProblemType};
@@ -31,7 +32,10 @@ impl SignedIn {
     /// The user of these claims of an ID token.
     #[must_use]
     pub fn new(issuer: &str, subject: &str, email: Option<String>) -> Self {
-        Self { user_id: key::derived("usr", &[issuer, subject]), email }
+        Self {
+            user_id: key::derived("usr", &[issuer, subject]),
+            email,
+        }
     }
 
     /// What Ring shows its user of this one: the e-mail address, masked. `None` without an address.
@@ -48,7 +52,11 @@ impl<S: Sync> FromRequestParts<S> for SignedIn {
         let Some(RequestContext::ApiGatewayV2(context)) = parts.extensions.get::<RequestContext>() else {
             return Err(no_claims());
         };
-        let claims = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref()).map(|jwt| &jwt.claims);
+        let claims = context
+            .authorizer
+            .as_ref()
+            .and_then(|authorizer| authorizer.jwt.as_ref())
+            .map(|jwt| &jwt.claims);
         let claims = claims.ok_or_else(no_claims)?;
         let claim = |name: &str| claims.get(name).filter(|value| !value.is_empty());
         match (claim("iss"), claim("sub")) {
@@ -64,17 +72,28 @@ fn no_claims() -> Problem {
     Problem::new(ProblemType::Internal)
 }
 
-/// Rebuilds the path of an `ANY /v1/{proxy+}` route from its parameter. The gateway decodes the path once; a router would
-/// decode it again, and an opaque id with a percent sign in it would become another.
+/// Serves a router's routes with the path as the caller meant it. Of an `ANY /v1/{proxy+}` route the gateway decodes the
+/// path once; a router would decode it again, and an opaque id with a percent sign in it would become another.
 #[must_use]
-pub fn as_meant(mut request: lambda_http::Request) -> lambda_http::Request {
-    let rest = request.path_parameters_ref().and_then(|parameters| parameters.first("proxy").map(ToOwned::to_owned));
-    let Some(rest) = rest else { return request };
-    let prefix = request.raw_http_path().strip_suffix(&rest).map(ToOwned::to_owned);
-    let Some(prefix) = prefix else { return request };
-    let segments: Vec<_> = rest.split('/').map(|segment| utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string()).collect();
-    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-    if let Ok(uri) = format!("{prefix}{}{query}", segments.join("/")).parse::<Uri>() {
+pub fn as_meant(router: Router) -> MapRequest<Router, fn(lambda_http::Request) -> lambda_http::Request> {
+    MapRequest::new(router, with_path_as_meant)
+}
+
+fn with_path_as_meant(mut request: lambda_http::Request) -> lambda_http::Request {
+    let parameters = request.path_parameters_ref();
+    let Some(rest) = parameters.and_then(|parameters| parameters.first("proxy")) else {
+        return request;
+    };
+    let segments: Vec<_> = rest
+        .split('/')
+        .map(|segment| utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string())
+        .collect();
+    let query = request
+        .uri()
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    if let Ok(uri) = format!("/v1/{}{query}", segments.join("/")).parse::<Uri>() {
         *request.uri_mut() = uri;
     }
     request
@@ -88,7 +107,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
         let media_type = media_type.and_then(|value| value.split(';').next()).map(str::trim);
         if !media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json")) {
             return Err(Problem::new(ProblemType::UnsupportedMediaType).detail("send application/json"));
@@ -99,9 +121,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
 /// The whole body, if it is no larger than `most` bytes.
 pub async fn whole(request: Request, most: usize) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(request.with_limited_body().into_body(), most).await.map_err(|_| {
-        Problem::new(ProblemType::PayloadTooLarge).detail(format!("a body of at most {most} bytes is taken here"))
-    })
+    axum::body::to_bytes(request.with_limited_body().into_body(), most)
+        .await
+        .map_err(|_| {
+            Problem::new(ProblemType::PayloadTooLarge).detail(format!("a body of at most {most} bytes is taken here"))
+        })
 }
 
 /// Parses JSON; an error names the place by a JSON Pointer.
@@ -143,7 +167,10 @@ pub async fn not_found() -> Problem {
 #[must_use]
 pub fn private(body: impl IntoResponse) -> Response {
     let mut response = body.into_response();
-    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("private, no-cache"));
     response
 }
 
@@ -171,7 +198,11 @@ mod tests {
     fn problem_of(body: &str) -> serde_json::Value {
         let problem = json::<Asked>(body.as_bytes()).unwrap_err().into_response();
         let body = axum::body::to_bytes(problem.into_body(), 4096);
-        let body = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(body).unwrap();
+        let body = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(body)
+            .unwrap();
         serde_json::from_slice(&body).unwrap()
     }
 
@@ -185,7 +216,10 @@ mod tests {
     #[test]
     fn an_unknown_field_and_a_second_value_are_refused() {
         let problem = problem_of(r#"{"timestamp":1,"extra":true}"#);
-        assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("extra"), "{problem}");
+        assert!(
+            problem["errors"][0]["detail"].as_str().unwrap().contains("extra"),
+            "{problem}"
+        );
         assert_eq!(problem_of(r#"{"timestamp":1} {}"#)["status"], 400);
         assert_eq!(problem_of("")["status"], 400);
     }

@@ -52,7 +52,10 @@ mod tests {
 
     #[test]
     fn the_same_parts_give_the_same_id() {
-        assert_eq!(derived("evt", &["account", "device", "id"]), derived("evt", &["account", "device", "id"]));
+        assert_eq!(
+            derived("evt", &["account", "device", "id"]),
+            derived("evt", &["account", "device", "id"])
+        );
     }
 
     #[test]

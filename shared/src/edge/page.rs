@@ -45,7 +45,11 @@ pub fn position(cursor: &str) -> Result<String, Problem> {
 pub fn cut<T>(mut items: Vec<T>, limit: usize, position: impl Fn(&T) -> String) -> Page<T> {
     let more = items.len() > limit;
     items.truncate(limit);
-    let next = if more { items.last().map(|last| cursor(&position(last))) } else { None };
+    let next = if more {
+        items.last().map(|last| cursor(&position(last)))
+    } else {
+        None
+    };
     Page { items, next }
 }
 

@@ -10,6 +10,8 @@ use serde::Serialize;
 pub enum ProblemType {
     /// A field, parameter or body can't be used.
     InvalidRequest,
+    /// No signing key verifies the signature.
+    SignatureInvalid,
     /// The link's `time` is no time, or lies ahead.
     LinkTimeInvalid,
     /// The grant does not cover this.
@@ -44,8 +46,9 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// All of them, for tests and documents.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::InvalidRequest,
+        Self::SignatureInvalid,
         Self::LinkTimeInvalid,
         Self::ScopeMissing,
         Self::PrivacyZones,
@@ -67,25 +70,66 @@ impl ProblemType {
     fn row(self) -> (&'static str, StatusCode, &'static str) {
         match self {
             Self::InvalidRequest => ("invalid-request", StatusCode::BAD_REQUEST, "The request can't be used"),
-            Self::LinkTimeInvalid => ("link-time-invalid", StatusCode::BAD_REQUEST, "The link's time is not valid"),
+            Self::SignatureInvalid => (
+                "signature-invalid",
+                StatusCode::UNAUTHORIZED,
+                "No key verifies the signature",
+            ),
+            Self::LinkTimeInvalid => (
+                "link-time-invalid",
+                StatusCode::BAD_REQUEST,
+                "The link's time is not valid",
+            ),
             Self::ScopeMissing => ("scope-missing", StatusCode::FORBIDDEN, "Ring has not granted this"),
-            Self::PrivacyZones => ("privacy-zones", StatusCode::FORBIDDEN, "The device's privacy zones forbid this"),
+            Self::PrivacyZones => (
+                "privacy-zones",
+                StatusCode::FORBIDDEN,
+                "The device's privacy zones forbid this",
+            ),
             Self::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is no such thing"),
-            Self::LinkNotFound => ("link-not-found", StatusCode::NOT_FOUND, "No Ring account waits for this link yet"),
-            Self::MethodNotAllowed => {
-                ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed here")
-            }
-            Self::LinkTaken => ("link-taken", StatusCode::CONFLICT, "The Ring account is linked to another user"),
+            Self::LinkNotFound => (
+                "link-not-found",
+                StatusCode::NOT_FOUND,
+                "No Ring account waits for this link yet",
+            ),
+            Self::MethodNotAllowed => (
+                "method-not-allowed",
+                StatusCode::METHOD_NOT_ALLOWED,
+                "The method is not allowed here",
+            ),
+            Self::LinkTaken => (
+                "link-taken",
+                StatusCode::CONFLICT,
+                "The Ring account is linked to another user",
+            ),
             Self::DeviceOffline => ("device-offline", StatusCode::CONFLICT, "The device is offline"),
             Self::LinkExpired => ("link-expired", StatusCode::GONE, "The link request has expired"),
-            Self::PayloadTooLarge => ("payload-too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
-            Self::UnsupportedMediaType => {
-                ("unsupported-media-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The media type is not supported")
-            }
+            Self::PayloadTooLarge => (
+                "payload-too-large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The body is too large",
+            ),
+            Self::UnsupportedMediaType => (
+                "unsupported-media-type",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The media type is not supported",
+            ),
             Self::RateLimited => ("rate-limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
-            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side"),
-            Self::RingUnavailable => ("ring-unavailable", StatusCode::SERVICE_UNAVAILABLE, "Ring is out of reach"),
-            Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "The service is out of reach"),
+            Self::Internal => (
+                "internal",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Something went wrong on our side",
+            ),
+            Self::RingUnavailable => (
+                "ring-unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Ring is out of reach",
+            ),
+            Self::Unavailable => (
+                "unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The service is out of reach",
+            ),
         }
     }
 
@@ -125,7 +169,13 @@ impl Problem {
     /// A problem with nothing more to say than its title.
     #[must_use]
     pub fn new(kind: ProblemType) -> Self {
-        Self { kind, detail: None, errors: Vec::new(), retry_after_seconds: None, allow: None }
+        Self {
+            kind,
+            detail: None,
+            errors: Vec::new(),
+            retry_after_seconds: None,
+            allow: None,
+        }
     }
 
     /// What is known about this one. For the caller's eyes: no internals.
@@ -145,19 +195,28 @@ impl Problem {
     /// One field that can't be used.
     #[must_use]
     pub fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::fields(vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
+        Self::fields(vec![FieldError {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        }])
     }
 
     /// Fields that can't be used.
     #[must_use]
     pub fn fields(errors: Vec<FieldError>) -> Self {
-        Self { errors, ..Self::new(ProblemType::InvalidRequest) }
+        Self {
+            errors,
+            ..Self::new(ProblemType::InvalidRequest)
+        }
     }
 
     /// A method that this route does not have; `allow` names those it has.
     #[must_use]
     pub fn method_not_allowed(allow: &'static str) -> Self {
-        Self { allow: Some(allow), ..Self::new(ProblemType::MethodNotAllowed) }
+        Self {
+            allow: Some(allow),
+            ..Self::new(ProblemType::MethodNotAllowed)
+        }
     }
 
     /// Which one it is.
@@ -190,7 +249,10 @@ impl IntoResponse for Problem {
         };
         let mut response = (status, axum::Json(document)).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -213,8 +275,16 @@ mod tests {
         let names: BTreeSet<_> = ProblemType::ALL.iter().map(|kind| kind.name()).collect();
         assert_eq!(names.len(), ProblemType::ALL.len());
         for kind in ProblemType::ALL {
-            assert!(kind.status().is_client_error() || kind.status().is_server_error(), "{}", kind.name());
-            assert!(kind.name().chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", kind.name());
+            assert!(
+                kind.status().is_client_error() || kind.status().is_server_error(),
+                "{}",
+                kind.name()
+            );
+            assert!(
+                kind.name().chars().all(|c| c.is_ascii_lowercase() || c == '-'),
+                "{}",
+                kind.name()
+            );
         }
     }
 

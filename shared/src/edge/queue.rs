@@ -32,7 +32,10 @@ pub struct Message {
 impl Message {
     /// A message with this body: at most 1 MiB of the characters that SQS takes.
     pub fn new(body: impl Into<String>) -> Self {
-        Self { body: body.into(), ..Self::default() }
+        Self {
+            body: body.into(),
+            ..Self::default()
+        }
     }
 
     /// Whose it is, so that one busy sender does not delay the others (fair queues).
@@ -64,7 +67,10 @@ impl Queue {
     /// The queue at `url`.
     #[must_use]
     pub fn new(config: &SdkConfig, url: impl Into<String>) -> Self {
-        Self { client: Client::new(config), url: url.into() }
+        Self {
+            client: Client::new(config),
+            url: url.into(),
+        }
     }
 
     /// Sends one message; when this returns `Ok`, SQS holds it.
@@ -79,7 +85,10 @@ impl Queue {
             send = send.delay_seconds(i32::try_from(message.delay.as_secs()).unwrap_or(900));
         }
         for (name, value) in message.attributes {
-            let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+            let value = MessageAttributeValue::builder()
+                .data_type("String")
+                .string_value(value)
+                .build();
             send = send.message_attributes(name, value.expect("the type is set one line above"));
         }
         send.send().await.map_err(|error| QueueError(error.into()))?;
@@ -94,8 +103,16 @@ impl Queue {
     /// The message that `receipt` stands for is not seen again before `wait` has passed.
     pub async fn put_off(&self, receipt: &str, wait: Duration) -> Result<(), QueueError> {
         let seconds = i32::try_from(wait.as_secs()).unwrap_or(43_200).min(43_200);
-        let put_off = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(receipt);
-        put_off.visibility_timeout(seconds).send().await.map_err(|error| QueueError(error.into()))?;
+        let put_off = self
+            .client
+            .change_message_visibility()
+            .queue_url(&self.url)
+            .receipt_handle(receipt);
+        put_off
+            .visibility_timeout(seconds)
+            .send()
+            .await
+            .map_err(|error| QueueError(error.into()))?;
         Ok(())
     }
 }

@@ -54,7 +54,13 @@ impl<T: FromSecret> Secret<T> {
     #[must_use]
     pub fn new(config: &SdkConfig, id: impl Into<String>, keep: Duration) -> Self {
         let reading = tokio::sync::Mutex::new(());
-        Self { client: Client::new(config), id: id.into(), keep, kept: Mutex::new(None), reading }
+        Self {
+            client: Client::new(config),
+            id: id.into(),
+            keep,
+            kept: Mutex::new(None),
+            reading,
+        }
     }
 
     /// The secret, from memory where it is young enough.
@@ -83,9 +89,14 @@ impl<T: FromSecret> Secret<T> {
         }
         let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
         let answer = answer.map_err(|error| SecretError::Unavailable(error.into()))?;
-        let text = answer.secret_string().ok_or(SecretError::Malformed("it has no string"))?;
+        let text = answer
+            .secret_string()
+            .ok_or(SecretError::Malformed("it has no string"))?;
         let value = T::from_secret(text)?;
-        *self.kept() = Some(Kept { value: value.clone(), read_at: now });
+        *self.kept() = Some(Kept {
+            value: value.clone(),
+            read_at: now,
+        });
         Ok(value)
     }
 
@@ -135,8 +146,7 @@ impl FromSecret for SigningKeys {
             hmac_signing_key: String,
             hmac_signing_key_previous: Option<String>,
         }
-        let form: Form =
-            serde_json::from_str(text).map_err(|_| SecretError::Malformed("it needs hmac_signing_key"))?;
+        let form: Form = serde_json::from_str(text).map_err(|_| SecretError::Malformed("it needs hmac_signing_key"))?;
         let mut keys = vec![
             SigningKey::new(form.hmac_signing_key)
                 .map_err(|_| SecretError::Malformed("hmac_signing_key must not be empty"))?,
@@ -153,10 +163,19 @@ mod tests {
     #[test]
     fn both_signing_keys_are_read_and_the_previous_one_may_be_missing_or_empty() {
         let count = |text: &str| SigningKeys::from_secret(text).map(|keys| keys.all().len());
-        assert_eq!(count(r#"{"hmac_signing_key":"a","hmac_signing_key_previous":"b"}"#).unwrap(), 2);
+        assert_eq!(
+            count(r#"{"hmac_signing_key":"a","hmac_signing_key_previous":"b"}"#).unwrap(),
+            2
+        );
         assert_eq!(count(r#"{"hmac_signing_key":"a"}"#).unwrap(), 1);
-        assert_eq!(count(r#"{"hmac_signing_key":"a","hmac_signing_key_previous":null}"#).unwrap(), 1);
-        assert_eq!(count(r#"{"hmac_signing_key":"a","hmac_signing_key_previous":""}"#).unwrap(), 1);
+        assert_eq!(
+            count(r#"{"hmac_signing_key":"a","hmac_signing_key_previous":null}"#).unwrap(),
+            1
+        );
+        assert_eq!(
+            count(r#"{"hmac_signing_key":"a","hmac_signing_key_previous":""}"#).unwrap(),
+            1
+        );
     }
 
     #[test]

@@ -72,7 +72,10 @@ pub struct Key {
 impl Key {
     /// The row `sk` in the partition `pk`.
     pub fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
-        Self { pk: pk.into(), sk: sk.into() }
+        Self {
+            pk: pk.into(),
+            sk: sk.into(),
+        }
     }
 
     fn item(&self) -> Item {
@@ -102,11 +105,19 @@ impl Table {
     /// The table `name`.
     #[must_use]
     pub fn new(config: &SdkConfig, name: impl Into<String>) -> Self {
-        Self { client: Client::new(config), name: name.into() }
+        Self {
+            client: Client::new(config),
+            name: name.into(),
+        }
     }
 
     /// One row, read strongly.
     pub async fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, StoreError> {
+        Ok(self.item(key).await?.map(serde_dynamo::from_item).transpose()?)
+    }
+
+    /// One row as it is, read strongly.
+    pub async fn item(&self, key: &Key) -> Result<Option<Item>, StoreError> {
         let answer = self
             .client
             .get_item()
@@ -115,7 +126,7 @@ impl Table {
             .consistent_read(true)
             .send()
             .await?;
-        Ok(answer.item.map(serde_dynamo::from_item).transpose()?)
+        Ok(answer.item)
     }
 
     /// A put of a whole row, for a condition to be added.
@@ -125,12 +136,20 @@ impl Table {
 
     /// An update of one row, for an expression to be added.
     pub fn update(&self, key: &Key) -> UpdateItemFluentBuilder {
-        self.client.update_item().table_name(&self.name).set_key(Some(key.item()))
+        self.client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(key.item()))
     }
 
     /// Deletes one row; one that is not there is deleted already.
     pub async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        self.client.delete_item().table_name(&self.name).set_key(Some(key.item())).send().await?;
+        self.client
+            .delete_item()
+            .table_name(&self.name)
+            .set_key(Some(key.item()))
+            .send()
+            .await?;
         Ok(())
     }
 
@@ -168,7 +187,13 @@ impl Table {
     /// All of these writes, or none. They may be of several tables.
     pub async fn together(&self, writes: Vec<Write>) -> Result<(), StoreError> {
         let writes = writes.into_iter().map(|write| write.0).collect();
-        match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
+        match self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(writes))
+            .send()
+            .await
+        {
             Ok(_) => Ok(()),
             Err(error) => Err(match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
@@ -191,19 +216,25 @@ pub struct Write(TransactWriteItem);
 impl Write {
     /// A put.
     pub fn put(put: PutBuilder) -> Self {
-        let put = put.build().expect("the table's name and the item are set by Table::put_in");
+        let put = put
+            .build()
+            .expect("the table's name and the item are set by Table::put_in");
         Self(TransactWriteItem::builder().put(put).build())
     }
 
     /// An update; its expression must be set.
     pub fn update(update: UpdateBuilder) -> Self {
-        let update = update.build().expect("the name and key are set by Table::update_in, the expression by the store");
+        let update = update
+            .build()
+            .expect("the name and key are set by Table::update_in, the expression by the store");
         Self(TransactWriteItem::builder().update(update).build())
     }
 
     /// A deletion.
     pub fn delete(delete: DeleteBuilder) -> Self {
-        let delete = delete.build().expect("the table's name and the key are set by Table::delete_in");
+        let delete = delete
+            .build()
+            .expect("the table's name and the key are set by Table::delete_in");
         Self(TransactWriteItem::builder().delete(delete).build())
     }
 }

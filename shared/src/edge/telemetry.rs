@@ -21,10 +21,18 @@ use super::config::Environment;
 /// Starts logging for the program `service`, at `LOG_LEVEL` (default `info`).
 pub fn init(service: &'static str, env: &impl Environment) {
     let level = env.get("LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(level);
-    let lines = tracing_subscriber::fmt::layer().event_format(Line { service }).with_ansi(false);
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .parse_lossy(level);
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Line { service })
+        .with_ansi(false);
     // A second call (several handlers in one test process) keeps the first.
-    let _already_set = tracing_subscriber::registry().with(filter).with(SpanFields).with(lines).try_init();
+    let _already_set = tracing_subscriber::registry()
+        .with(filter)
+        .with(SpanFields)
+        .with(lines)
+        .try_init();
 }
 
 /// Keeps each span's fields as JSON, for the lines within it.
@@ -147,19 +155,29 @@ mod tests {
         let captured = Captured::default();
         let writer = captured.clone();
         let layer = tracing_subscriber::fmt::layer()
-            .event_format(Line { service: "webhook-intake" })
+            .event_format(Line {
+                service: "webhook-intake",
+            })
             .with_writer(move || writer.clone());
         let subscriber = tracing_subscriber::registry().with(SpanFields).with(layer);
         tracing::subscriber::with_default(subscriber, log);
         let bytes = captured.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        String::from_utf8(bytes)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     #[test]
     fn a_line_names_its_service_and_carries_the_fields_of_its_spans() {
         let lines = lines(|| {
             let _span = tracing::info_span!("webhook", request.id = "r-1").entered();
-            tracing::info!(event.kind = "motion_detected", attempt_count = 2_u64, "the event is recorded");
+            tracing::info!(
+                event.kind = "motion_detected",
+                attempt_count = 2_u64,
+                "the event is recorded"
+            );
         });
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0]["service"], "webhook-intake");

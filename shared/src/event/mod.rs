@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::edge::bus::Announcement;
+use crate::edge::clock::signed;
 use crate::edge::key;
 use crate::edge::queue::Message;
-use crate::grant::signed;
 
 pub mod store;
 
@@ -151,7 +151,9 @@ impl Record {
     /// Whether it is older than a repeat of it would be known: it can't be told apart from one any more.
     #[must_use]
     pub fn is_too_old(&self) -> bool {
-        self.received_at.duration_since(self.sent_at.unwrap_or(self.occurred_at)) > signed(KEPT_FOR)
+        self.received_at
+            .duration_since(self.sent_at.unwrap_or(self.occurred_at))
+            > signed(KEPT_FOR)
     }
 
     /// Its place in a device's history. Positions sort as the events happened.
@@ -211,7 +213,11 @@ mod tests {
     }
 
     fn record(body: &str) -> Record {
-        Record::of(&Webhook::parse(body.as_bytes()).unwrap(), body.as_bytes(), received_at())
+        Record::of(
+            &Webhook::parse(body.as_bytes()).unwrap(),
+            body.as_bytes(),
+            received_at(),
+        )
     }
 
     #[test]
@@ -222,8 +228,16 @@ mod tests {
 
     #[test]
     fn trap_51_another_account_device_or_id_is_another_event() {
-        for (from, to) in [("XXXYYY", "ZZZ"), ("\"source\": \"d1\"", "\"source\": \"d2\""), ("d1_human", "d1_motion")] {
-            assert_ne!(record(MOTION).event_id, record(&MOTION.replace(from, to)).event_id, "{from}");
+        for (from, to) in [
+            ("XXXYYY", "ZZZ"),
+            ("\"source\": \"d1\"", "\"source\": \"d2\""),
+            ("d1_human", "d1_motion"),
+        ] {
+            assert_ne!(
+                record(MOTION).event_id,
+                record(&MOTION.replace(from, to)).event_id,
+                "{from}"
+            );
         }
     }
 
@@ -233,7 +247,10 @@ mod tests {
         assert_eq!(record(&without_id).event_id, record(&format!("{without_id} ")).event_id);
         let without_both = without_id.replace("\"request_id\": \"2ad45ade-1818-4154-813b-afdd8bcd8085\",", "");
         assert_eq!(record(&without_both).event_id, record(&without_both).event_id);
-        assert_ne!(record(&without_both).event_id, record(&format!("{without_both} ")).event_id);
+        assert_ne!(
+            record(&without_both).event_id,
+            record(&format!("{without_both} ")).event_id
+        );
     }
 
     #[test]

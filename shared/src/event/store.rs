@@ -7,8 +7,8 @@ use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
 use super::{EventId, KEPT_FOR, Progress, Record, device_key};
+use crate::edge::clock::signed;
 use crate::edge::table::{self, Item, Key, StoreError, Table, Write, row, text};
-use crate::grant::signed;
 
 /// The most parked events that one account's link releases at once; the next listing releases more.
 const MOST_PARKED: usize = 1_000;
@@ -74,7 +74,9 @@ impl Events {
     /// The events in the table `name`.
     #[must_use]
     pub fn new(config: &SdkConfig, name: impl Into<String>) -> Self {
-        Self { table: Table::new(config, name) }
+        Self {
+            table: Table::new(config, name),
+        }
     }
 
     /// One record.
@@ -84,15 +86,25 @@ impl Events {
 
     /// Writes a record that must not be there yet. `Err(Conflict)`: this event is known.
     pub async fn record(&self, record: &Record) -> Result<(), StoreError> {
-        self.table.put(Self::item(record)?).condition_expression("attribute_not_exists(pk)").send().await?;
+        self.table
+            .put(Self::item(record)?)
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await?;
         Ok(())
     }
 
     /// Writes a record that must not be there yet, and that it waits for its account, or for its device to be known.
     pub async fn park(&self, record: &Record) -> Result<(), StoreError> {
-        let parked = ParkedRow { event_id: record.event_id.clone(), expires_at: expires_at(record) };
+        let parked = ParkedRow {
+            event_id: record.event_id.clone(),
+            expires_at: expires_at(record),
+        };
         let slim = self.table.put_in(row(&parked_key(record), &parked)?);
-        let put = self.table.put_in(Self::item(record)?).condition_expression("attribute_not_exists(pk)");
+        let put = self
+            .table
+            .put_in(Self::item(record)?)
+            .condition_expression("attribute_not_exists(pk)");
         self.table.together(vec![Write::put(put), Write::put(slim)]).await
     }
 
@@ -147,7 +159,9 @@ impl Events {
     async fn of_device(&self, device: &str, span: &Span, most: usize) -> Result<Vec<Past>, StoreError> {
         let from = span.from.map_or(0, Timestamp::as_millisecond);
         // '$' is the character after '#': the position behind all of that millisecond.
-        let to = span.to.map_or_else(|| "9".to_owned(), |to| format!("{:015}$", to.as_millisecond()));
+        let to = span
+            .to
+            .map_or_else(|| "9".to_owned(), |to| format!("{:015}$", to.as_millisecond()));
         let to = span.before.as_ref().filter(|before| **before < to).unwrap_or(&to);
         if format!("{from:015}") > *to {
             return Ok(Vec::new());
@@ -171,7 +185,11 @@ impl Events {
         // BETWEEN includes its end, and the last item of the page before is not part of this one.
         let found: Vec<Past> = table::collect(query, most + 1).await?;
         let before = span.before.as_deref();
-        Ok(found.into_iter().filter(|past| before != Some(&past.position)).take(most).collect())
+        Ok(found
+            .into_iter()
+            .filter(|past| before != Some(&past.position))
+            .take(most)
+            .collect())
     }
 
     fn item(record: &Record) -> Result<Item, StoreError> {
@@ -181,7 +199,15 @@ impl Events {
             _ => None,
         };
         let (device_key, position) = place.unzip();
-        row(&record_key(&record.event_id), &RecordRow { record, device_key, position, expires_at: expires_at(record) })
+        row(
+            &record_key(&record.event_id),
+            &RecordRow {
+                record,
+                device_key,
+                position,
+                expires_at: expires_at(record),
+            },
+        )
     }
 }
 

@@ -44,7 +44,10 @@ pub trait Refresh {
 impl Refresh for Function {
     async fn refresh(&self, request: &RefreshRequest) -> RefreshOutcome {
         self.call(request).await.unwrap_or_else(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the token could not be renewed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the token could not be renewed"
+            );
             RefreshOutcome::Unavailable
         })
     }
@@ -111,17 +114,20 @@ impl<R: Refresh> Access<R> {
 
     /// Calls Ring under the grant. A 401 (and at users/me a 403) renews the token and calls once more; a 403 elsewhere is
     /// a matter of scope, and never renews.
-    pub async fn call<T>(
+    pub async fn call<T, F>(
         &self,
         id: &GrantId,
         now: Timestamp,
-        call: impl AsyncFn(&AccessToken) -> Result<T, ring_partner::Error>,
-    ) -> Result<T, CallError> {
+        call: impl Fn(AccessToken) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, ring_partner::Error>>,
+    {
         let first = self.token(id, now).await?;
-        match call(&first.token).await {
+        match call(first.token).await {
             Err(error) if error.decision() == Decision::Refresh => {
                 let second = self.newer_than(id, first.generation, now).await?;
-                Ok(call(&second.token).await?)
+                Ok(call(second.token).await?)
             }
             other => Ok(other?),
         }
@@ -138,13 +144,19 @@ impl<R: Refresh> Access<R> {
             let tokens = grant.tokens.ok_or(AccessError::Ended)?;
             if tokens.generation > generation && !tokens.is_stale(now) {
                 let token = self.vault.open(&tokens.access, id).await?;
-                return Ok(Usable { token, generation: tokens.generation });
+                return Ok(Usable {
+                    token,
+                    generation: tokens.generation,
+                });
             }
             if renewed {
                 return Err(AccessError::Refresh);
             }
             renewed = true;
-            let request = RefreshRequest { grant: id.clone(), generation: tokens.generation };
+            let request = RefreshRequest {
+                grant: id.clone(),
+                generation: tokens.generation,
+            };
             match self.refresh.refresh(&request).await {
                 RefreshOutcome::Fresh => {}
                 RefreshOutcome::RelinkRequired => return Err(AccessError::RelinkRequired),

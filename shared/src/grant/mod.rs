@@ -20,6 +20,7 @@ use ring_partner::oauth::{AccessToken, RefreshToken};
 use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
+use crate::edge::clock::signed;
 use crate::edge::key;
 use vault::Sealed;
 
@@ -220,9 +221,10 @@ impl Grant {
     /// Ring told whose it is.
     pub fn resolved(self, account: AccountId, now: Timestamp) -> Result<Self, Illegal> {
         match self.life {
-            Life::Resolving { .. } => {
-                Ok(Self { account_id: Some(account), ..self.step(Life::Unclaimed { since: now }) })
-            }
+            Life::Resolving { .. } => Ok(Self {
+                account_id: Some(account),
+                ..self.step(Life::Unclaimed { since: now })
+            }),
             _ => Err(self.illegal("unclaimed")),
         }
     }
@@ -230,7 +232,9 @@ impl Grant {
     /// Ring could not be asked whose it is.
     pub fn still_resolving(self) -> Result<Self, Illegal> {
         match self.life {
-            Life::Resolving { attempts } => Ok(self.step(Life::Resolving { attempts: attempts.saturating_add(1) })),
+            Life::Resolving { attempts } => Ok(self.step(Life::Resolving {
+                attempts: attempts.saturating_add(1),
+            })),
             _ => Err(self.illegal("resolving")),
         }
     }
@@ -273,9 +277,9 @@ impl Grant {
     /// Ring refuses the stored refresh token. A grant that nobody has linked is over then; the others need their user.
     pub fn refused(self) -> Result<Self, Illegal> {
         match self.life {
-            Life::Confirmed | Life::Linked => {
-                Ok(self.step(Life::RelinkRequired { why: RelinkReason::RefreshTokenRefused }))
-            }
+            Life::Confirmed | Life::Linked => Ok(self.step(Life::RelinkRequired {
+                why: RelinkReason::RefreshTokenRefused,
+            })),
             Life::Resolving { .. } | Life::Unclaimed { .. } | Life::Claiming { .. } => {
                 self.ended(EndReason::NeverClaimed)
             }
@@ -287,7 +291,11 @@ impl Grant {
     pub fn ended(self, why: EndReason) -> Result<Self, Illegal> {
         match self.life {
             Life::Ended { .. } => Err(self.illegal("ended")),
-            _ => Ok(Self { tokens: None, lease: None, ..self.step(Life::Ended { why }) }),
+            _ => Ok(Self {
+                tokens: None,
+                lease: None,
+                ..self.step(Life::Ended { why })
+            }),
         }
     }
 
@@ -301,9 +309,10 @@ impl Grant {
                 Some(now + signed(Duration::from_secs(wait)))
             }
             Life::Claiming { claim } => Some(claim.until),
-            Life::Unclaimed { .. } | Life::Confirmed | Life::Linked => {
-                self.tokens.as_ref().map(|tokens| keep_young_at(tokens.issued_at, spread))
-            }
+            Life::Unclaimed { .. } | Life::Confirmed | Life::Linked => self
+                .tokens
+                .as_ref()
+                .map(|tokens| keep_young_at(tokens.issued_at, spread)),
             Life::RelinkRequired { .. } | Life::Ended { .. } => None,
         }
     }
@@ -315,11 +324,18 @@ impl Grant {
     }
 
     fn step(self, life: Life) -> Self {
-        Self { life, life_version: self.life_version + 1, ..self }
+        Self {
+            life,
+            life_version: self.life_version + 1,
+            ..self
+        }
     }
 
     fn illegal(&self, to: &'static str) -> Illegal {
-        Illegal { from: self.life.name(), to }
+        Illegal {
+            from: self.life.name(),
+            to,
+        }
     }
 }
 
@@ -343,11 +359,6 @@ impl Life {
 #[must_use]
 pub fn keep_young_at(issued_at: Timestamp, spread: f64) -> Timestamp {
     issued_at + signed(KEEP_YOUNG_EVERY.mul_f64(0.85 + 0.15 * spread.clamp(0.0, 1.0)))
-}
-
-/// A duration for the arithmetic of timestamps. All of ours fit.
-pub(crate) fn signed(duration: Duration) -> jiff::SignedDuration {
-    jiff::SignedDuration::try_from(duration).unwrap_or(jiff::SignedDuration::MAX)
 }
 
 #[cfg(test)]
@@ -391,7 +402,13 @@ mod tests {
 
     #[test]
     fn the_whole_good_life_is_legal_and_counts_its_steps() {
-        let grant = unclaimed().claimed(claim("u", at(45)), at(2)).unwrap().confirmed().unwrap().linked().unwrap();
+        let grant = unclaimed()
+            .claimed(claim("u", at(45)), at(2))
+            .unwrap()
+            .confirmed()
+            .unwrap()
+            .linked()
+            .unwrap();
         assert_eq!(grant.life, Life::Linked);
         assert_eq!(grant.life_version, 5);
         assert!(grant.tokens.is_some());
@@ -407,8 +424,19 @@ mod tests {
 
     #[test]
     fn a_refused_grant_needs_its_user_only_if_it_has_one() {
-        assert!(matches!(unclaimed().refused().unwrap().life, Life::Ended { why: EndReason::NeverClaimed }));
-        let linked = unclaimed().claimed(claim("u", at(45)), at(2)).unwrap().confirmed().unwrap().linked().unwrap();
+        assert!(matches!(
+            unclaimed().refused().unwrap().life,
+            Life::Ended {
+                why: EndReason::NeverClaimed
+            }
+        ));
+        let linked = unclaimed()
+            .claimed(claim("u", at(45)), at(2))
+            .unwrap()
+            .confirmed()
+            .unwrap()
+            .linked()
+            .unwrap();
         let refused = linked.refused().unwrap();
         assert!(matches!(refused.life, Life::RelinkRequired { .. }));
         assert!(refused.due_at(at(0), 0.5).is_none());

@@ -12,10 +12,12 @@ use ring_partner::oauth::{AccessToken, RefreshToken, TokenError, TokenResponse};
 use super::access::{Refresh, RefreshOutcome, RefreshRequest};
 use super::store::Grants;
 use super::vault::{DataKey, Vault, VaultError};
-use super::{EndReason, Grant, GrantId, Lease, Life, REFRESH_TOKEN_LIFE, Tokens, keep_young_at, signed};
+use super::{EndReason, Grant, GrantId, Lease, Life, REFRESH_TOKEN_LIFE, Tokens, keep_young_at};
+use crate::edge::clock::signed;
 use crate::edge::secret::{Secret, SecretError};
-use crate::edge::table::StoreError;
+use crate::edge::table::{StoreError, Write};
 use crate::edge::{clock, key};
+use crate::link::store::Links;
 
 /// How long one renewal holds a grant. Ring's client must answer or give up well inside it.
 pub const LEASE_FOR: Duration = Duration::from_secs(30);
@@ -34,6 +36,7 @@ pub type OAuthSecret = Secret<ring_partner::oauth::Credentials>;
 #[derive(Clone, Debug)]
 pub struct Refresher {
     grants: Grants,
+    links: Links,
     vault: Vault,
     ring: Ring,
     secret: Arc<OAuthSecret>,
@@ -74,8 +77,14 @@ impl Refresh for Refresher {
 impl Refresher {
     /// Renews with the client's secret `secret` at `ring`.
     #[must_use]
-    pub fn new(grants: Grants, vault: Vault, ring: Ring, secret: Arc<OAuthSecret>) -> Self {
-        Self { grants, vault, ring, secret }
+    pub fn new(grants: Grants, links: Links, vault: Vault, ring: Ring, secret: Arc<OAuthSecret>) -> Self {
+        Self {
+            grants,
+            links,
+            vault,
+            ring,
+            secret,
+        }
     }
 
     async fn renew(&self, id: &GrantId, generation: u64) -> Result<RefreshOutcome, Undone> {
@@ -83,15 +92,22 @@ impl Refresher {
         let give_up_at = clock::now() + signed(WAIT_FOR_ANOTHER);
         loop {
             let now = clock::now();
-            let Some(grant) = self.grants.get(id).await? else { return Ok(RefreshOutcome::Ended) };
+            let Some(grant) = self.grants.get(id).await? else {
+                return Ok(RefreshOutcome::Ended);
+            };
             if let Life::RelinkRequired { .. } = grant.life {
                 return Ok(RefreshOutcome::RelinkRequired);
             }
-            let Some(tokens) = &grant.tokens else { return Ok(RefreshOutcome::Ended) };
+            let Some(tokens) = &grant.tokens else {
+                return Ok(RefreshOutcome::Ended);
+            };
             if tokens.generation > generation {
                 return Ok(RefreshOutcome::Fresh);
             }
-            let lease = Lease { owner: owner.clone(), until: now + signed(LEASE_FOR) };
+            let lease = Lease {
+                owner: owner.clone(),
+                until: now + signed(LEASE_FOR),
+            };
             match self.grants.lease(id, tokens.generation, &lease, now).await {
                 Ok(()) => return self.under_lease(&grant, tokens, &lease).await,
                 // Somebody else is at it: their pair will do.
@@ -111,7 +127,8 @@ impl Refresher {
                     // Our credentials are wrong, for every grant alike: no grant is marked.
                     tracing::error!(alarm = "invalid_client", "Ring refuses our client id or secret");
                 }
-                self.give_back(grant, lease, Some(clock::now() + signed(TRY_AGAIN_AFTER))).await;
+                self.give_back(grant, lease, Some(clock::now() + signed(TRY_AGAIN_AFTER)))
+                    .await;
                 Err(error)
             }
         }
@@ -168,11 +185,18 @@ impl Refresher {
         loop {
             match self.grants.renew(&grant.id, &lease.owner, &tokens, due).await {
                 Ok(()) => {
-                    tracing::info!(grant.id = grant.id.as_str(), token.generation = tokens.generation, "a pair is renewed");
+                    tracing::info!(
+                        grant.id = grant.id.as_str(),
+                        token.generation = tokens.generation,
+                        "a pair is renewed"
+                    );
                     return Ok(RefreshOutcome::Fresh);
                 }
                 Err(StoreError::Unavailable(cause)) if clock::now() + signed(wait) < lease.until => {
-                    tracing::warn!(error = &*cause as &dyn std::error::Error, "a renewed pair is not saved yet");
+                    tracing::warn!(
+                        error = &*cause as &dyn std::error::Error,
+                        "a renewed pair is not saved yet"
+                    );
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(2));
                 }
@@ -192,8 +216,14 @@ impl Refresher {
     /// Ring refuses the token that was stored when we read it. Only if it is stored still is the grant refused.
     async fn refused(&self, grant: &Grant, tokens: &Tokens, lease: &Lease) -> Result<RefreshOutcome, Undone> {
         let now = clock::now();
-        let Some(read_again) = self.grants.get(&grant.id).await? else { return Ok(RefreshOutcome::Ended) };
-        if read_again.tokens.as_ref().is_none_or(|stored| stored.generation != tokens.generation) {
+        let Some(read_again) = self.grants.get(&grant.id).await? else {
+            return Ok(RefreshOutcome::Ended);
+        };
+        if read_again
+            .tokens
+            .as_ref()
+            .is_none_or(|stored| stored.generation != tokens.generation)
+        {
             return Ok(RefreshOutcome::Fresh);
         }
         let outcome = match read_again.life {
@@ -201,7 +231,10 @@ impl Refresher {
             _ => RefreshOutcome::Ended,
         };
         if let Ok(refused) = read_again.refused() {
-            self.grants.advance(&refused, refused.due_at(now, 0.0), now, Vec::new()).await?;
+            let with = self.relink_required(&refused, now).await?;
+            self.grants
+                .advance(&refused, refused.due_at(now, 0.0), now, with)
+                .await?;
             tracing::error!(
                 alarm = "relink_required",
                 grant.id = grant.id.as_str(),
@@ -214,10 +247,27 @@ impl Refresher {
         Ok(outcome)
     }
 
+    /// The link of a refused grant says so in the same moment; its user is told when it is settled.
+    async fn relink_required(&self, refused: &Grant, now: Timestamp) -> Result<Vec<Write>, StoreError> {
+        let Some(account) = &refused.account_id else {
+            return Ok(Vec::new());
+        };
+        match self.links.of_account(account).await? {
+            Some(link) if link.grant_id == refused.id && link.is_live() => {
+                let link = link.relink_required();
+                Ok(vec![self.links.write(&link, link.due_at(now, 0.0))?])
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
     async fn give_back(&self, grant: &Grant, lease: &Lease, due: Option<Timestamp>) {
         if let Err(error) = self.grants.give_back(&grant.id, &lease.owner, due).await {
             // It runs out by itself.
-            tracing::warn!(error = &error as &dyn std::error::Error, "a lease could not be given back");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a lease could not be given back"
+            );
         }
     }
 

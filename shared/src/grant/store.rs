@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
-use super::{Grant, GrantId, Lease, Life, Tokens, signed};
+use super::{Grant, GrantId, Lease, Life, Tokens};
+use crate::edge::clock::signed;
 use crate::edge::key;
 use crate::edge::table::{self, Key, StoreError, Table, Write, number, row, text};
 
@@ -75,7 +76,9 @@ impl Grants {
     /// The grants in the table `name`.
     #[must_use]
     pub fn new(config: &SdkConfig, name: impl Into<String>) -> Self {
-        Self { table: Table::new(config, name) }
+        Self {
+            table: Table::new(config, name),
+        }
     }
 
     /// One grant, as it is now.
@@ -83,11 +86,26 @@ impl Grants {
         self.table.get(&grant_key(id)).await
     }
 
+    /// A grant, if its row says that it is due at `now`.
+    pub async fn get_due(&self, id: &GrantId, now: Timestamp) -> Result<Option<Grant>, StoreError> {
+        get_due(&self.table, &grant_key(id), now).await
+    }
+
     /// Marks a code (by its hash) as being exchanged. `Err(Conflict)`: it was presented before.
     pub async fn take_code(&self, hash: &str, now: Timestamp) -> Result<(), StoreError> {
         let expires_at = (now + signed(CODE_REMEMBERED_FOR)).as_second();
-        let item = row(&code_key(hash), &CodeRow { outcome: CodeOutcome::Exchanging, expires_at })?;
-        self.table.put(item).condition_expression("attribute_not_exists(pk)").send().await?;
+        let item = row(
+            &code_key(hash),
+            &CodeRow {
+                outcome: CodeOutcome::Exchanging,
+                expires_at,
+            },
+        )?;
+        self.table
+            .put(item)
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await?;
         Ok(())
     }
 
@@ -98,8 +116,14 @@ impl Grants {
 
     /// Ring refused the code.
     pub async fn refuse_code(&self, hash: &str) -> Result<(), StoreError> {
-        let update = self.table.update(&code_key(hash)).update_expression("SET outcome = :refused");
-        update.expression_attribute_values(":refused", text("refused")).send().await?;
+        let update = self
+            .table
+            .update(&code_key(hash))
+            .update_expression("SET outcome = :refused");
+        update
+            .expression_attribute_values(":refused", text("refused"))
+            .send()
+            .await?;
         Ok(())
     }
 
@@ -124,7 +148,9 @@ impl Grants {
             .update_expression("SET outcome = :exchanged")
             .expression_attribute_values(":exchanged", text("exchanged"));
         let put = self.table.put_in(item).condition_expression("attribute_not_exists(pk)");
-        self.table.together(vec![Write::put(put), Write::update(exchanged)]).await
+        self.table
+            .together(vec![Write::put(put), Write::update(exchanged)])
+            .await
     }
 
     /// A step of a grant's life, from the version before it; with whatever else must be written in the same moment.
@@ -138,7 +164,11 @@ impl Grants {
         let mut writes = vec![self.step(grant, due, now)?];
         match (&grant.life, &grant.account_id) {
             (Life::Unclaimed { since }, Some(account_id)) => {
-                let slim = Unclaimed { grant_id: grant.id.clone(), account_id: account_id.clone(), since: *since };
+                let slim = Unclaimed {
+                    grant_id: grant.id.clone(),
+                    account_id: account_id.clone(),
+                    since: *since,
+                };
                 writes.push(Write::put(self.table.put_in(row(&unclaimed_key(&grant.id), &slim)?)));
             }
             // While it is being claimed its row stays: the claim may be released, or run out.
@@ -181,7 +211,11 @@ impl Grants {
         if !remove.is_empty() {
             expression.push_str(&format!(" REMOVE {}", remove.join(", ")));
         }
-        Ok(Write::update(update.update_expression(expression).condition_expression("life_version = :from")))
+        Ok(Write::update(
+            update
+                .update_expression(expression)
+                .condition_expression("life_version = :from"),
+        ))
     }
 
     /// All unclaimed grants, the newest first, read strongly: a grant that was saved a moment ago is among them.
@@ -263,7 +297,10 @@ impl Grants {
     /// The grants that are due at `now`, the longest overdue first, at most `most`.
     pub async fn due(&self, now: Timestamp, most: usize) -> Result<Vec<GrantId>, StoreError> {
         let keys: Vec<DueRow> = due_rows(&self.table, now, most).await?;
-        Ok(keys.into_iter().filter_map(|row| row.pk.strip_prefix("grant#").map(|id| GrantId(id.to_owned()))).collect())
+        Ok(keys
+            .into_iter()
+            .filter_map(|row| row.pk.strip_prefix("grant#").map(|id| GrantId(id.to_owned())))
+            .collect())
     }
 }
 
@@ -284,6 +321,26 @@ pub(crate) async fn due_rows<T: serde::de::DeserializeOwned>(
         table::collect::<T>(query, share)
     });
     Ok(try_join_all(shards).await?.into_iter().flatten().take(most).collect())
+}
+
+/// A row, if it says itself that it is due at `now`: an index may be behind its table.
+pub(crate) async fn get_due<T: serde::de::DeserializeOwned>(
+    table: &Table,
+    key: &Key,
+    now: Timestamp,
+) -> Result<Option<T>, StoreError> {
+    #[derive(Deserialize)]
+    struct Due {
+        due_at: Option<i64>,
+    }
+    let Some(item) = table.item(key).await? else {
+        return Ok(None);
+    };
+    let due: Due = serde_dynamo::from_item(item.clone())?;
+    match due.due_at {
+        Some(due_at) if due_at <= now.as_millisecond() => Ok(Some(serde_dynamo::from_item(item)?)),
+        _ => Ok(None),
+    }
 }
 
 /// The shard of the index `due` that a key belongs to.

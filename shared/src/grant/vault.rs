@@ -84,7 +84,10 @@ pub struct Sealed<T> {
 
 impl<T> Clone for Sealed<T> {
     fn clone(&self) -> Self {
-        Self { text: self.text.clone(), what: PhantomData }
+        Self {
+            text: self.text.clone(),
+            what: PhantomData,
+        }
     }
 }
 
@@ -104,7 +107,10 @@ impl<T> std::fmt::Debug for Sealed<T> {
 impl<T> Sealed<T> {
     /// Not sealed at all: for tests that never open it.
     pub(crate) fn from_text(text: &str) -> Self {
-        Self { text: text.to_owned(), what: PhantomData }
+        Self {
+            text: text.to_owned(),
+            what: PhantomData,
+        }
     }
 }
 
@@ -129,7 +135,9 @@ impl<T: Secret> DataKey<T> {
         let key = RandomizedNonceKey::new(&AES_256_GCM, &self.plain).map_err(|_| VaultError::Damaged)?;
         let mut text = Zeroizing::new(secret.expose().as_bytes().to_vec());
         let aad = Aad::from(associated::<T>(&self.grant));
-        let iv = key.seal_in_place_append_tag(aad, &mut *text).map_err(|_| VaultError::Damaged)?;
+        let iv = key
+            .seal_in_place_append_tag(aad, &mut *text)
+            .map_err(|_| VaultError::Damaged)?;
         let wrapped_length = u16::try_from(self.wrapped.len()).map_err(|_| VaultError::Damaged)?;
 
         let mut sealed = vec![FORM];
@@ -137,7 +145,10 @@ impl<T: Secret> DataKey<T> {
         sealed.extend(&self.wrapped);
         sealed.extend(iv.as_ref());
         sealed.extend(&*text);
-        Ok(Sealed { text: STANDARD_NO_PAD.encode(sealed), what: PhantomData })
+        Ok(Sealed {
+            text: STANDARD_NO_PAD.encode(sealed),
+            what: PhantomData,
+        })
     }
 }
 
@@ -184,7 +195,10 @@ impl Vault {
     /// A vault under the KMS key `key_id`.
     #[must_use]
     pub fn new(config: &SdkConfig, key_id: impl Into<String>) -> Self {
-        Self { client: Client::new(config), key_id: key_id.into() }
+        Self {
+            client: Client::new(config),
+            key_id: key_id.into(),
+        }
     }
 
     /// A fresh data key for one `T` of `grant`.
@@ -202,7 +216,12 @@ impl Vault {
         let missing = || VaultError::Unavailable("KMS answered without a key".into());
         let plain = Zeroizing::new(answer.plaintext.ok_or_else(missing)?.into_inner());
         let wrapped = answer.ciphertext_blob.ok_or_else(missing)?.into_inner();
-        Ok(DataKey { plain, wrapped, grant: grant.clone(), what: PhantomData })
+        Ok(DataKey {
+            plain,
+            wrapped,
+            grant: grant.clone(),
+            what: PhantomData,
+        })
     }
 
     /// Opens a sealed `T` of `grant`.
@@ -219,7 +238,9 @@ impl Vault {
             .send()
             .await
             .map_err(|error| VaultError::Unavailable(error.into()))?;
-        let key = answer.plaintext.ok_or_else(|| VaultError::Unavailable("KMS answered without a key".into()))?;
+        let key = answer
+            .plaintext
+            .ok_or_else(|| VaultError::Unavailable("KMS answered without a key".into()))?;
         open(&parts, &Zeroizing::new(key.into_inner()), grant)
     }
 }
@@ -237,7 +258,9 @@ mod tests {
             grant: grant.clone(),
             what: PhantomData,
         };
-        STANDARD_NO_PAD.decode(key.seal(&AccessToken::new(token).unwrap()).unwrap().text).unwrap()
+        STANDARD_NO_PAD
+            .decode(key.seal(&AccessToken::new(token).unwrap()).unwrap().text)
+            .unwrap()
     }
 
     fn opened<T: Secret>(sealed: &[u8], grant: &GrantId) -> Result<T, VaultError> {
@@ -255,8 +278,14 @@ mod tests {
     fn it_does_not_open_for_another_grant_or_as_another_kind_of_token() {
         let grant = GrantId::random();
         let sealed = sealed("marker-token", &grant);
-        assert!(matches!(opened::<AccessToken>(&sealed, &GrantId::random()), Err(VaultError::Damaged)));
-        assert!(matches!(opened::<RefreshToken>(&sealed, &grant), Err(VaultError::Damaged)));
+        assert!(matches!(
+            opened::<AccessToken>(&sealed, &GrantId::random()),
+            Err(VaultError::Damaged)
+        ));
+        assert!(matches!(
+            opened::<RefreshToken>(&sealed, &grant),
+            Err(VaultError::Damaged)
+        ));
     }
 
     #[test]

@@ -6,18 +6,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ring_partner::Ring;
 use ring_partner::error::Decision;
-use ring_partner::nonce::{LinkTime, Matcher, Nonce};
+use ring_partner::nonce::{LinkTime, Matcher, Nonce, Staleness};
 use ring_partner::signature::SigningKey;
 use ring_partner::users::AccountId;
 
 use super::store::Links;
 use super::{CompleteLink, Confirmed, Link, LinkStatus};
-use crate::edge::key;
+use crate::edge::clock::signed;
 use crate::edge::table::StoreError;
+use crate::edge::{clock, key};
 use crate::grant::access::{Access, AccessError, CallError, Refresh};
 use crate::grant::store::Grants;
 use crate::grant::vault::{Vault, VaultError};
-use crate::grant::{CLAIM_FOR, Claim, EndReason, Grant, GrantId, Life, signed};
+use crate::grant::{CLAIM_FOR, Claim, EndReason, Grant, GrantId, Life};
 
 /// Who wants to link, and with what.
 #[derive(Clone, Debug)]
@@ -41,6 +42,15 @@ pub enum Match {
     Linked(Box<Link>),
 }
 
+/// A link, and whether this attempt made it.
+#[derive(Clone, Debug)]
+pub enum Linked {
+    /// This attempt made it.
+    Now(Link),
+    /// It was there before.
+    Before(Link),
+}
+
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
@@ -50,6 +60,9 @@ pub enum ClaimError {
     /// The nonce is too old, or Ring refuses it.
     #[error("the link request has expired")]
     Expired,
+    /// Its time lies ahead of ours.
+    #[error("the link request's time lies ahead")]
+    Ahead,
     /// Another user has linked this account, or is linking it now.
     #[error("the Ring account is another user's")]
     Taken,
@@ -88,10 +101,17 @@ impl<R: Refresh> Claims<R> {
         access: Access<R>,
         complete: CompleteLink,
     ) -> Self {
-        Self { grants, links, vault, ring, access, complete }
+        Self {
+            grants,
+            links,
+            vault,
+            ring,
+            access,
+            complete,
+        }
     }
 
-    /// What this nonce fits: a nonce that was used, this user's own accounts, the unclaimed grants with the newest first.
+    /// What this nonce fits: a link that it made before, an unclaimed grant (the newest first), a link that this user has.
     /// Claims nothing.
     pub async fn matching(
         &self,
@@ -99,6 +119,7 @@ impl<R: Refresh> Claims<R> {
         nonce: &Nonce,
         time: &LinkTime,
         keys: &[SigningKey],
+        now: Timestamp,
     ) -> Result<Match, ClaimError> {
         if let Some(used) = self.links.used(nonce).await? {
             if used.user_id != user_id {
@@ -111,13 +132,17 @@ impl<R: Refresh> Claims<R> {
                 return Ok(Match::Linked(Box::new(link)));
             }
         }
+        fresh(time, now)?;
         let matchers: Vec<_> = keys.iter().map(|key| Matcher::new(key, time, nonce)).collect();
         let fits = |account: &AccountId| matchers.iter().any(|matcher| matcher.matches(account));
         let (unclaimed, own) = tokio::try_join!(self.grants.unclaimed(), self.links.of_user(user_id))?;
         if let Some(waiting) = unclaimed.into_iter().find(|waiting| fits(&waiting.account_id)) {
             return Ok(Match::Waiting(waiting.grant_id, waiting.account_id));
         }
-        match own.into_iter().find(|link| fits(&link.account_id) && link.status != LinkStatus::RelinkRequired) {
+        match own
+            .into_iter()
+            .find(|link| fits(&link.account_id) && link.status != LinkStatus::RelinkRequired)
+        {
             Some(link) => Ok(Match::Linked(Box::new(link))),
             None => Err(ClaimError::NotFound),
         }
@@ -125,21 +150,28 @@ impl<R: Refresh> Claims<R> {
 
     /// Links the account that the nonce fits. When this returns a link, it is saved; what is still to be done stands in
     /// it.
-    pub async fn link(&self, attempt: &Attempt, keys: &[SigningKey], now: Timestamp) -> Result<Link, ClaimError> {
+    pub async fn link(&self, attempt: &Attempt, keys: &[SigningKey], now: Timestamp) -> Result<Linked, ClaimError> {
         // Each grant that Ring no longer knows is ended, so this comes to an end; the bound is for a table that lies.
         for _ in 0..8 {
-            let (grant_id, account_id) =
-                match self.matching(&attempt.user_id, &attempt.nonce, &attempt.time, keys).await? {
-                    Match::Linked(link) => return Ok(*link),
-                    Match::Waiting(grant_id, account_id) => (grant_id, account_id),
-                };
+            let (grant_id, account_id) = match self
+                .matching(&attempt.user_id, &attempt.nonce, &attempt.time, keys, now)
+                .await?
+            {
+                Match::Linked(link) => return Ok(Linked::Before(*link)),
+                Match::Waiting(grant_id, account_id) => (grant_id, account_id),
+            };
             let existing = self.links.of_account(&account_id).await?;
-            if existing.as_ref().is_some_and(|link| link.is_live() && link.user_id != attempt.user_id) {
+            if existing
+                .as_ref()
+                .is_some_and(|link| link.is_live() && link.user_id != attempt.user_id)
+            {
                 return Err(ClaimError::Taken);
             }
-            let Some(grant) = self.claim(&grant_id, attempt, now).await? else { continue };
+            let Some(grant) = self.claim(&grant_id, attempt, now).await? else {
+                continue;
+            };
             match self.confirm(grant, attempt, existing, now).await? {
-                Some(link) => return Ok(link),
+                Some(link) => return Ok(Linked::Now(link)),
                 None => continue,
             }
         }
@@ -148,7 +180,9 @@ impl<R: Refresh> Claims<R> {
 
     /// Takes the grant for this user. `None`: it is not to be had any more; match again.
     async fn claim(&self, id: &GrantId, attempt: &Attempt, now: Timestamp) -> Result<Option<Grant>, ClaimError> {
-        let Some(grant) = self.grants.get(id).await? else { return Ok(None) };
+        let Some(grant) = self.grants.get(id).await? else {
+            return Ok(None);
+        };
         let sealed = self.vault.data_key::<Nonce>(id).await?.seal(&attempt.nonce)?;
         let claim = Claim {
             user_id: attempt.user_id.clone(),
@@ -162,7 +196,11 @@ impl<R: Refresh> Claims<R> {
             (Life::Claiming { .. }, Err(_)) => return Err(ClaimError::Taken),
             (_, Err(_)) => return Ok(None),
         };
-        match self.grants.advance(&claiming, claiming.due_at(now, 0.0), now, Vec::new()).await {
+        match self
+            .grants
+            .advance(&claiming, claiming.due_at(now, 0.0), now, Vec::new())
+            .await
+        {
             Ok(()) => Ok(Some(claiming)),
             Err(StoreError::Conflict) => Ok(None),
             Err(error) => Err(error.into()),
@@ -178,14 +216,16 @@ impl<R: Refresh> Claims<R> {
         now: Timestamp,
     ) -> Result<Option<Link>, ClaimError> {
         // Sign-in and claim took their time: look once more, just before Ring does.
-        if attempt.time.check(now, Duration::ZERO).is_err() {
+        if let Err(stale) = fresh(&attempt.time, clock::now()) {
             self.release(grant, now).await?;
-            return Err(ClaimError::Expired);
+            return Err(stale);
         }
         let identifier = attempt.account_identifier.as_deref();
         let answer = self
             .access
-            .call(&grant.id, now, async |token| self.ring.confirm_link(token, identifier, &attempt.nonce).await)
+            .call(&grant.id, now, |token| async move {
+                self.ring.confirm_link(&token, identifier, &attempt.nonce).await
+            })
             .await;
         match answer {
             Ok(_) => Ok(Some(self.save(grant, attempt, existing, now).await?)),
@@ -228,9 +268,9 @@ impl<R: Refresh> Claims<R> {
         let identifier = attempt.account_identifier.as_deref();
         let probe = self
             .access
-            .call(&grant.id, now, async |token| {
-                self.ring.update_integration(token, identifier, None).await?;
-                self.ring.devices(token).await
+            .call(&grant.id, now, |token| async move {
+                self.ring.update_integration(&token, identifier, None).await?;
+                self.ring.devices(&token).await
             })
             .await;
         match probe {
@@ -265,7 +305,10 @@ impl<R: Refresh> Claims<R> {
         let link = match &existing {
             Some(old) if old.user_id == attempt.user_id => old.relinked(confirmed, self.complete, now),
             // An unlinked link of somebody else, of which something was left to do: the version goes on, the link is new.
-            Some(old) => Link { version: old.version + 1, ..Link::confirmed(confirmed, self.complete, now) },
+            Some(old) => Link {
+                version: old.version + 1,
+                ..Link::confirmed(confirmed, self.complete, now)
+            },
             None => Link::confirmed(confirmed, self.complete, now),
         };
         let confirmed = grant.confirmed().map_err(|_| StoreError::Conflict)?;
@@ -282,30 +325,44 @@ impl<R: Refresh> Claims<R> {
     /// renewal, and harms nobody.
     async fn replace(&self, old: &GrantId, now: Timestamp) {
         let ended = async {
-            let Some(grant) = self.grants.get(old).await? else { return Ok(()) };
+            let Some(grant) = self.grants.get(old).await? else {
+                return Ok(());
+            };
             match grant.ended(EndReason::Replaced) {
                 Ok(ended) => self.grants.advance(&ended, None, now, Vec::new()).await,
                 Err(_) => Ok(()),
             }
         };
         if let Err(error) = ended.await {
-            tracing::warn!(error = &error as &dyn std::error::Error, grant.id = old.as_str(), "a replaced grant is not ended yet");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                grant.id = old.as_str(),
+                "a replaced grant is not ended yet"
+            );
         }
     }
 
     async fn release(&self, grant: Grant, now: Timestamp) -> Result<(), StoreError> {
-        let Ok(released) = grant.released(now) else { return Ok(()) };
-        self.grants.advance(&released, released.due_at(now, key::fraction()), now, Vec::new()).await
+        let Ok(released) = grant.released(now) else {
+            return Ok(());
+        };
+        self.grants
+            .advance(&released, released.due_at(now, key::fraction()), now, Vec::new())
+            .await
     }
 
     async fn end(&self, grant: Grant, now: Timestamp) -> Result<(), StoreError> {
-        let Ok(ended) = grant.ended(EndReason::RemovedAtRing) else { return Ok(()) };
+        let Ok(ended) = grant.ended(EndReason::RemovedAtRing) else {
+            return Ok(());
+        };
         self.grants.advance(&ended, None, now, Vec::new()).await
     }
 
     /// A claim whose time is up: goes on where it stopped, with what it kept. What can't be saved any more is released.
     pub async fn resume(&self, grant: Grant, now: Timestamp) -> Result<Option<Link>, ClaimError> {
-        let Life::Claiming { claim } = grant.life.clone() else { return Ok(None) };
+        let Life::Claiming { claim } = grant.life.clone() else {
+            return Ok(None);
+        };
         let (Ok(time), Some(account_id)) = (LinkTime::parse(&claim.time), grant.account_id.clone()) else {
             self.release(grant, now).await?;
             return Ok(None);
@@ -317,11 +374,17 @@ impl<R: Refresh> Claims<R> {
             time,
         };
         let existing = self.links.of_account(&account_id).await?;
-        let renewed = Claim { until: now + signed(CLAIM_FOR), ..claim };
-        let Ok(claiming) = grant.claimed(renewed, now) else { return Ok(None) };
-        self.grants.advance(&claiming, claiming.due_at(now, 0.0), now, Vec::new()).await?;
-        let expired = attempt.time.check(now, Duration::ZERO).is_err();
-        if expired {
+        let renewed = Claim {
+            until: now + signed(CLAIM_FOR),
+            ..claim
+        };
+        let Ok(claiming) = grant.claimed(renewed, now) else {
+            return Ok(None);
+        };
+        self.grants
+            .advance(&claiming, claiming.due_at(now, 0.0), now, Vec::new())
+            .await?;
+        if fresh(&attempt.time, now).is_err() {
             // Too late for another POST, not too late to find that the first one went well.
             let gone = ring_partner::Error::Unusable("the time for another try is over");
             return match self.look(claiming.clone(), &attempt, existing, now, gone).await {
@@ -334,4 +397,12 @@ impl<R: Refresh> Claims<R> {
         }
         self.confirm(claiming, &attempt, existing, now).await
     }
+}
+
+/// Ring's window: 0 to 600 s, both ends in (Ring: Nonce Technical Reference).
+fn fresh(time: &LinkTime, now: Timestamp) -> Result<(), ClaimError> {
+    time.check(now, Duration::ZERO).map_err(|stale| match stale {
+        Staleness::Expired => ClaimError::Expired,
+        Staleness::Future => ClaimError::Ahead,
+    })
 }

@@ -10,8 +10,9 @@ use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
 use crate::edge::bus::Announcement;
+use crate::edge::clock::signed;
 use crate::edge::key;
-use crate::grant::{GrantId, signed};
+use crate::grant::GrantId;
 
 pub mod claim;
 pub mod settle;
@@ -125,7 +126,13 @@ impl Link {
     /// A link, as Ring has just taken the nonce.
     #[must_use]
     pub fn confirmed(confirmed: Confirmed, complete: CompleteLink, now: Timestamp) -> Self {
-        let Confirmed { user_id, account_id, grant_id, account_identifier, scope } = confirmed;
+        let Confirmed {
+            user_id,
+            account_id,
+            grant_id,
+            account_identifier,
+            scope,
+        } = confirmed;
         let mut todo = vec![Todo::ListDevices, Todo::ReleaseParked, Todo::AnnounceLinked];
         let status = match complete {
             CompleteLink::AtOnce => {
@@ -152,7 +159,11 @@ impl Link {
     /// The same user has linked the same account again: the link keeps its id, and goes on with the new grant.
     #[must_use]
     pub fn relinked(&self, confirmed: Confirmed, complete: CompleteLink, now: Timestamp) -> Self {
-        Self { id: self.id.clone(), version: self.version + 1, ..Self::confirmed(confirmed, complete, now) }
+        Self {
+            id: self.id.clone(),
+            version: self.version + 1,
+            ..Self::confirmed(confirmed, complete, now)
+        }
     }
 
     /// One thing is done.
@@ -164,7 +175,10 @@ impl Link {
             Todo::ListDevices => self.listed_at = Some(now),
             _ => {}
         }
-        Self { version: self.version + 1, ..self }
+        Self {
+            version: self.version + 1,
+            ..self
+        }
     }
 
     /// Its devices are to be listed anew.
@@ -173,28 +187,46 @@ impl Link {
         if !self.todo.contains(&Todo::ListDevices) {
             self.todo.push(Todo::ListDevices);
         }
-        Self { version: self.version + 1, ..self }
+        Self {
+            version: self.version + 1,
+            ..self
+        }
     }
 
     /// Ring knows of this status now, and of this identifier.
     #[must_use]
     pub fn set(mut self, status: LinkStatus, account_identifier: Option<String>) -> Self {
         self.todo.retain(|left| *left != Todo::Complete);
-        Self { status, account_identifier, version: self.version + 1, ..self }
+        Self {
+            status,
+            account_identifier,
+            version: self.version + 1,
+            ..self
+        }
     }
 
     /// Ring refuses its grant.
     #[must_use]
     pub fn relink_required(self) -> Self {
         let todo = vec![Todo::AnnounceRelinkRequired];
-        Self { status: LinkStatus::RelinkRequired, todo, version: self.version + 1, ..self }
+        Self {
+            status: LinkStatus::RelinkRequired,
+            todo,
+            version: self.version + 1,
+            ..self
+        }
     }
 
     /// It is over.
     #[must_use]
     pub fn unlinked(self) -> Self {
         let todo = vec![Todo::ForgetDevices, Todo::AnnounceUnlinked];
-        Self { status: LinkStatus::Unlinked, todo, version: self.version + 1, ..self }
+        Self {
+            status: LinkStatus::Unlinked,
+            todo,
+            version: self.version + 1,
+            ..self
+        }
     }
 
     /// Whether events of its account take effect, and its user sees its devices.
@@ -257,7 +289,10 @@ mod tests {
     #[test]
     fn a_new_link_is_completed_before_anything_else_unless_the_user_has_to_set_up_first() {
         let at_once = Link::confirmed(confirmed(), CompleteLink::AtOnce, now());
-        assert_eq!((at_once.status, at_once.todo[0]), (LinkStatus::Confirming, Todo::Complete));
+        assert_eq!(
+            (at_once.status, at_once.todo[0]),
+            (LinkStatus::Confirming, Todo::Complete)
+        );
         let later = Link::confirmed(confirmed(), CompleteLink::AfterSetup, now());
         assert_eq!(later.status, LinkStatus::Awaiting);
         assert!(!later.todo.contains(&Todo::Complete));

@@ -17,7 +17,7 @@ use crate::event::resume_message;
 use crate::event::store::Events;
 use crate::grant::access::{Access, AccessError, CallError, Refresh};
 use crate::grant::store::Grants;
-use crate::grant::{EndReason, Life};
+use crate::grant::{EndReason, Grant};
 
 /// Why something could not be done now. It stands in the link still, and is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +84,14 @@ impl<R: Refresh> Settler<R> {
         match todo {
             Todo::Complete => self.complete(link, now).await?,
             Todo::ListDevices => {
-                let listed =
-                    self.access.call(&link.grant_id, now, async |token| self.ring.devices(token).await).await?;
+                let listed = self
+                    .access
+                    .call(
+                        &link.grant_id,
+                        now,
+                        |token| async move { self.ring.devices(&token).await },
+                    )
+                    .await?;
                 self.devices.keep_listing(&link.account_id, listed, now).await?;
             }
             Todo::ReleaseParked => {
@@ -108,13 +114,19 @@ impl<R: Refresh> Settler<R> {
     /// PATCH to completed. Ring answers 400 where it is completed already: then its status says so.
     async fn complete(&self, link: &Link, now: Timestamp) -> Result<(), CallError> {
         let identifier = link.account_identifier.as_deref();
-        let patch = async |token: &_| {
-            let answer =
-                self.ring.update_integration(token, identifier, Some(IntegrationStatus::Completed)).await;
+        let patch = |token| async move {
+            let answer = self
+                .ring
+                .update_integration(&token, identifier, Some(IntegrationStatus::Completed))
+                .await;
             match answer {
                 Err(error) if error.answer().is_some_and(|answer| answer.status == 400) && identifier.is_some() => {
-                    let probe = self.ring.update_integration(token, identifier, None).await?;
-                    if probe.status == IntegrationStatus::Completed { Ok(()) } else { Err(error) }
+                    let probe = self.ring.update_integration(&token, identifier, None).await?;
+                    if probe.status == IntegrationStatus::Completed {
+                        Ok(())
+                    } else {
+                        Err(error)
+                    }
                 }
                 other => other.map(|_| ()),
             }
@@ -126,18 +138,27 @@ impl<R: Refresh> Settler<R> {
         self.bus.announce(&link.announcement(what, now)).await
     }
 
-    /// Keeps that one thing is done. With the completion the grant is linked, in the same moment.
+    /// Keeps a link of which one thing more is done.
     async fn keep(&self, link: &Link, done: Todo, now: Timestamp) -> Result<(), StoreError> {
-        let due = link.due_at(now, key::fraction());
-        if done == Todo::Complete
-            && let Some(grant) = self.grants.get(&link.grant_id).await?
-            && grant.life == Life::Confirmed
-            && let Ok(linked) = grant.linked()
-        {
-            let with = vec![self.links.write(link, due)?];
-            return self.grants.advance(&linked, linked.due_at(now, key::fraction()), now, with).await;
+        match done {
+            Todo::Complete => self.completed(link, now).await,
+            _ => self.links.save(link, link.due_at(now, key::fraction())).await,
         }
-        self.links.save(link, due).await
+    }
+
+    /// Keeps a link that Ring knows to be complete; its grant is linked in the same moment.
+    pub async fn completed(&self, link: &Link, now: Timestamp) -> Result<(), StoreError> {
+        let due = link.due_at(now, key::fraction());
+        match self.grants.get(&link.grant_id).await?.map(Grant::linked) {
+            Some(Ok(linked)) => {
+                let with = vec![self.links.write(link, due)?];
+                self.grants
+                    .advance(&linked, linked.due_at(now, key::fraction()), now, with)
+                    .await
+            }
+            // It was linked before.
+            _ => self.links.save(link, due).await,
+        }
     }
 
     /// Unlinks: both tokens go and the user loses it in one moment; what remains is settled then.
@@ -147,7 +168,11 @@ impl<R: Refresh> Settler<R> {
     }
 
     async fn removed_at_ring(&self, link: Link, now: Timestamp) -> Result<Link, SettleError> {
-        tracing::warn!(link.id = link.id, "Ring no longer knows link {}; it is unlinked", link.id);
+        tracing::warn!(
+            link.id = link.id,
+            "Ring no longer knows link {}; it is unlinked",
+            link.id
+        );
         self.mark_unlinked(link, EndReason::RemovedAtRing, now).await
     }
 
@@ -172,7 +197,9 @@ fn is_over(error: &CallError) -> bool {
     match error {
         CallError::Ring(error) => {
             error.decision() == Decision::Gone
-                && error.answer().is_some_and(|answer| answer.endpoint == ring_partner::error::Endpoint::Integrations)
+                && error
+                    .answer()
+                    .is_some_and(|answer| answer.endpoint == ring_partner::error::Endpoint::Integrations)
         }
         CallError::Access(AccessError::Ended) => true,
         CallError::Access(_) => false,

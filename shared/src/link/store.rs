@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Link;
+use crate::edge::clock::signed;
 use crate::edge::table::{Key, StoreError, Table, Write, number, row};
-use crate::grant::signed;
-use crate::grant::store::{due_rows, due_shard_of};
+use crate::grant::store::{due_rows, due_shard_of, get_due};
 
 /// The most links of one user.
 const MOST_LINKS: usize = 100;
@@ -64,7 +64,9 @@ impl Links {
     /// The links in the table `name`.
     #[must_use]
     pub fn new(config: &SdkConfig, name: impl Into<String>) -> Self {
-        Self { table: Table::new(config, name) }
+        Self {
+            table: Table::new(config, name),
+        }
     }
 
     /// The link of an account, an unlinked one among them.
@@ -72,17 +74,29 @@ impl Links {
         self.table.get(&account_key(account)).await
     }
 
+    /// The link of an account, if its row says that it is due at `now`.
+    pub async fn get_due(&self, account: &AccountId, now: Timestamp) -> Result<Option<Link>, StoreError> {
+        get_due(&self.table, &account_key(account), now).await
+    }
+
     /// The accounts that a user has linked.
     pub async fn held_by(&self, user_id: &str) -> Result<Vec<Held>, StoreError> {
         let pointers: Vec<Pointer> = self.table.partition(&format!("user#{user_id}"), MOST_LINKS).await?;
-        Ok(pointers.into_iter().map(|Pointer { link_id, account_id }| Held { link_id, account_id }).collect())
+        Ok(pointers
+            .into_iter()
+            .map(|Pointer { link_id, account_id }| Held { link_id, account_id })
+            .collect())
     }
 
     /// The links of a user, as they stand.
     pub async fn of_user(&self, user_id: &str) -> Result<Vec<Link>, StoreError> {
         let held = self.held_by(user_id).await?;
         let links = try_join_all(held.iter().map(|held| self.of_account(&held.account_id))).await?;
-        Ok(links.into_iter().flatten().filter(|link| link.user_id == user_id && link.is_live()).collect())
+        Ok(links
+            .into_iter()
+            .flatten()
+            .filter(|link| link.user_id == user_id && link.is_live())
+            .collect())
     }
 
     /// Who used this nonce before.
@@ -99,7 +113,10 @@ impl Links {
         due: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Vec<Write>, StoreError> {
-        let pointer = Pointer { link_id: link.id.clone(), account_id: link.account_id.clone() };
+        let pointer = Pointer {
+            link_id: link.id.clone(),
+            account_id: link.account_id.clone(),
+        };
         let used = UsedNonce {
             user_id: link.user_id.clone(),
             account_id: link.account_id.clone(),
@@ -116,7 +133,14 @@ impl Links {
     pub fn write(&self, link: &Link, due: Option<Timestamp>) -> Result<Write, StoreError> {
         let due_shard = due.map(|_| due_shard_of(link.account_id.as_str()));
         let due_at = due.map(Timestamp::as_millisecond);
-        let put = self.table.put_in(row(&account_key(&link.account_id), &LinkRow { link, due_shard, due_at })?);
+        let put = self.table.put_in(row(
+            &account_key(&link.account_id),
+            &LinkRow {
+                link,
+                due_shard,
+                due_at,
+            },
+        )?);
         let put = match link.version {
             1 => put.condition_expression("attribute_not_exists(pk)"),
             _ => put
@@ -176,5 +200,8 @@ fn pointer_key(link: &Link) -> Key {
 
 /// A nonce is kept as a hash: while it is young it opens an account.
 fn nonce_key(nonce: &Nonce) -> Key {
-    Key::new(format!("nonce#{}", hex::encode(Sha256::digest(nonce.as_str()))), "nonce")
+    Key::new(
+        format!("nonce#{}", hex::encode(Sha256::digest(nonce.as_str()))),
+        "nonce",
+    )
 }

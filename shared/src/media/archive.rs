@@ -62,7 +62,10 @@ impl Archive {
                     .build(),
             )
             .build();
-        Self { client: Client::from_conf(config), bucket: name.into() }
+        Self {
+            client: Client::from_conf(config),
+            bucket: name.into(),
+        }
     }
 
     /// Streams a medium into the bucket. The object is there whole, or not at all.
@@ -100,7 +103,11 @@ impl Archive {
                 Some(upload) => upload,
                 None => Upload::begin(self, key, content_type).await?,
             };
-            let sent = if part.is_empty() { Ok(()) } else { current.part(part).await };
+            let sent = if part.is_empty() {
+                Ok(())
+            } else {
+                current.part(part).await
+            };
             if let Err(error) = sent {
                 current.abort().await;
                 return Err(error);
@@ -111,7 +118,10 @@ impl Archive {
             }
             upload = Some(current);
         }
-        Ok(Receipt { bytes, sha256: hex::encode(hash.finalize()) })
+        Ok(Receipt {
+            bytes,
+            sha256: hex::encode(hash.finalize()),
+        })
     }
 
     /// Puts a description beside an object.
@@ -123,20 +133,37 @@ impl Archive {
     /// A URL under which the object can be read for five minutes, by whoever has it.
     pub async fn presigned(&self, key: &str) -> Result<String, ArchiveError> {
         let config = PresigningConfig::expires_in(PRESIGNED_FOR).map_err(unavailable)?;
-        let request = self.client.get_object().bucket(&self.bucket).key(key).presigned(config).await;
+        let request = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .presigned(config)
+            .await;
         Ok(request.map_err(unavailable)?.uri().to_owned())
     }
 
     /// Deletes an object and its description.
     pub async fn delete(&self, key: &str) -> Result<(), ArchiveError> {
         for key in [key, &beside(key)] {
-            self.client.delete_object().bucket(&self.bucket).key(key).send().await.map_err(unavailable)?;
+            self.client
+                .delete_object()
+                .bucket(&self.bucket)
+                .key(key)
+                .send()
+                .await
+                .map_err(unavailable)?;
         }
         Ok(())
     }
 
     async fn put(&self, key: &str, content_type: &str, body: Bytes) -> Result<(), ArchiveError> {
-        let put = self.client.put_object().bucket(&self.bucket).key(key).content_type(content_type);
+        let put = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .content_type(content_type);
         put.body(ByteStream::from(body)).send().await.map_err(unavailable)?;
         Ok(())
     }
@@ -152,34 +179,72 @@ struct Upload<'a> {
 
 impl<'a> Upload<'a> {
     async fn begin(archive: &'a Archive, key: &'a str, content_type: &str) -> Result<Self, ArchiveError> {
-        let create = archive.client.create_multipart_upload().bucket(&archive.bucket).key(key);
+        let create = archive
+            .client
+            .create_multipart_upload()
+            .bucket(&archive.bucket)
+            .key(key);
         let answer = create.content_type(content_type).send().await.map_err(unavailable)?;
-        let id = answer.upload_id.ok_or_else(|| ArchiveError::Unavailable("S3 named no upload".into()))?;
-        Ok(Self { archive, key, id, parts: Vec::new() })
+        let id = answer
+            .upload_id
+            .ok_or_else(|| ArchiveError::Unavailable("S3 named no upload".into()))?;
+        Ok(Self {
+            archive,
+            key,
+            id,
+            parts: Vec::new(),
+        })
     }
 
     async fn part(&mut self, part: Bytes) -> Result<(), ArchiveError> {
         let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
-        let upload = self.archive.client.upload_part().bucket(&self.archive.bucket).key(self.key);
-        let upload = upload.upload_id(&self.id).part_number(number).body(ByteStream::from(part));
+        let upload = self
+            .archive
+            .client
+            .upload_part()
+            .bucket(&self.archive.bucket)
+            .key(self.key);
+        let upload = upload
+            .upload_id(&self.id)
+            .part_number(number)
+            .body(ByteStream::from(part));
         let answer = upload.send().await.map_err(unavailable)?;
         let completed = CompletedPart::builder().part_number(number).set_e_tag(answer.e_tag);
-        self.parts.push(completed.set_checksum_crc32(answer.checksum_crc32).build());
+        self.parts
+            .push(completed.set_checksum_crc32(answer.checksum_crc32).build());
         Ok(())
     }
 
     async fn complete(self) -> Result<(), ArchiveError> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(self.parts)).build();
-        let complete = self.archive.client.complete_multipart_upload().bucket(&self.archive.bucket).key(self.key);
-        complete.upload_id(&self.id).multipart_upload(parts).send().await.map_err(unavailable)?;
+        let complete = self
+            .archive
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.archive.bucket)
+            .key(self.key);
+        complete
+            .upload_id(&self.id)
+            .multipart_upload(parts)
+            .send()
+            .await
+            .map_err(unavailable)?;
         Ok(())
     }
 
     /// What was sent is dropped. Where that fails too, the bucket's lifecycle rule drops it after a day.
     async fn abort(self) {
-        let abort = self.archive.client.abort_multipart_upload().bucket(&self.archive.bucket).key(self.key);
+        let abort = self
+            .archive
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.archive.bucket)
+            .key(self.key);
         if let Err(error) = abort.upload_id(&self.id).send().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a broken upload is left to the lifecycle rule");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a broken upload is left to the lifecycle rule"
+            );
         }
     }
 }
@@ -194,7 +259,11 @@ struct Parts<S> {
 
 impl<S: Stream<Item = Result<Bytes, ring_partner::Error>> + Unpin> Parts<S> {
     fn new(body: S, size: usize) -> Self {
-        Self { body, size, rest: Bytes::new() }
+        Self {
+            body,
+            size,
+            rest: Bytes::new(),
+        }
     }
 
     async fn next(&mut self) -> Result<Bytes, ring_partner::Error> {
@@ -229,19 +298,27 @@ mod tests {
     use super::*;
 
     fn in_parts(chunks: &[Vec<u8>], size: usize) -> Vec<Bytes> {
-        let body = stream::iter(chunks.iter().map(|chunk| Ok(Bytes::from(chunk.clone()))).collect::<Vec<_>>());
+        let body = stream::iter(
+            chunks
+                .iter()
+                .map(|chunk| Ok(Bytes::from(chunk.clone())))
+                .collect::<Vec<_>>(),
+        );
         let mut parts = Parts::new(body, size);
         let mut all = Vec::new();
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-            loop {
-                let part = parts.next().await.unwrap();
-                let last = part.len() < size;
-                all.push(part);
-                if last {
-                    return all;
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(async {
+                loop {
+                    let part = parts.next().await.unwrap();
+                    let last = part.len() < size;
+                    all.push(part);
+                    if last {
+                        return all;
+                    }
                 }
-            }
-        })
+            })
     }
 
     proptest! {

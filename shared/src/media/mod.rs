@@ -28,13 +28,21 @@ pub const STALE_AFTER: Duration = Duration::from_secs(60);
 pub struct MediumId(String);
 
 impl MediumId {
-    /// The id of a request: the same request of the same device has the same one. `once` tells requests apart that look
-    /// the same and are not (a "now").
+    /// The id of a request: the same request of the same device has the same one.
     #[must_use]
-    pub fn of(account: &AccountId, device: &DeviceId, request: &Request, once: &str) -> Self {
+    pub fn of(account: &AccountId, device: &DeviceId, request: &Request) -> Self {
         // serde_json writes a struct's fields in the order of their declaration: the text is the same each time.
         let request = serde_json::to_string(request).unwrap_or_default();
-        Self(key::derived("med", &[account.as_str(), device.as_str(), &request, once]))
+        Self(key::derived("med", &[account.as_str(), device.as_str(), &request]))
+    }
+
+    /// The id of a request for what is there now: nothing but its name tells it from another.
+    #[must_use]
+    pub fn now(account: &AccountId, device: &DeviceId, kind: &str, name: &str) -> Self {
+        Self(key::derived(
+            "med",
+            &[account.as_str(), device.as_str(), kind, "now", name],
+        ))
     }
 
     /// As text.
@@ -74,13 +82,18 @@ impl Request {
     #[must_use]
     pub fn window(&self, requested_at: Timestamp) -> Window {
         match self {
-            Self::Clip(clip) => Window { timestamp: clip.timestamp, duration: clip.duration },
-            Self::Snapshot(SnapshotRequest::AtTimestamp { timestamp, .. }) => {
-                Window { timestamp: *timestamp, duration: 0 }
-            }
-            Self::Snapshot(SnapshotRequest::LatestInRange { end_timestamp, .. }) => {
-                Window { timestamp: end_timestamp.unwrap_or_else(|| requested_at.as_millisecond()), duration: 0 }
-            }
+            Self::Clip(clip) => Window {
+                timestamp: clip.timestamp,
+                duration: clip.duration,
+            },
+            Self::Snapshot(SnapshotRequest::AtTimestamp { timestamp, .. }) => Window {
+                timestamp: *timestamp,
+                duration: 0,
+            },
+            Self::Snapshot(SnapshotRequest::LatestInRange { end_timestamp, .. }) => Window {
+                timestamp: end_timestamp.unwrap_or_else(|| requested_at.as_millisecond()),
+                duration: 0,
+            },
         }
     }
 }
@@ -176,9 +189,9 @@ pub struct Object {
 impl Medium {
     /// A request for a medium.
     #[must_use]
-    pub fn requested(account_id: AccountId, device_id: DeviceId, request: Request, once: &str, now: Timestamp) -> Self {
+    pub fn requested(account_id: AccountId, device_id: DeviceId, request: Request, now: Timestamp) -> Self {
         Self {
-            id: MediumId::of(&account_id, &device_id, &request, once),
+            id: MediumId::of(&account_id, &device_id, &request),
             account_id,
             device_id,
             event_id: None,
@@ -201,7 +214,8 @@ impl Medium {
         let ending = match &self.request {
             Request::Clip(_) => "mp4",
             Request::Snapshot(
-                SnapshotRequest::AtTimestamp { image_options, .. } | SnapshotRequest::LatestInRange { image_options, .. },
+                SnapshotRequest::AtTimestamp { image_options, .. }
+                | SnapshotRequest::LatestInRange { image_options, .. },
             ) => match image_options.as_ref().and_then(|options| options.format) {
                 Some(ImageFormat::Png) => "png",
                 Some(ImageFormat::Jpeg) | None => "jpg",
@@ -275,11 +289,21 @@ mod tests {
     }
 
     fn clip(timestamp: i64) -> Request {
-        Request::Clip(ClipRequest { timestamp, duration: 5_000, video_options: None, audio_options: None })
+        Request::Clip(ClipRequest {
+            timestamp,
+            duration: 5_000,
+            video_options: None,
+            audio_options: None,
+        })
     }
 
     fn medium(request: Request) -> Medium {
-        Medium::requested(AccountId::new("a").unwrap(), DeviceId::new("d").unwrap(), request, "", now())
+        Medium::requested(
+            AccountId::new("a").unwrap(),
+            DeviceId::new("d").unwrap(),
+            request,
+            now(),
+        )
     }
 
     #[test]
@@ -293,14 +317,17 @@ mod tests {
     fn an_object_key_names_neither_the_account_nor_the_device() {
         let account = AccountId::new("ava1.ring.account.XYZ").unwrap();
         let device = DeviceId::new("ava1.ring.device.XYZ").unwrap();
-        let key = Medium::requested(account, device, clip(1), "", now()).object_key();
+        let key = Medium::requested(account, device, clip(1), now()).object_key();
         assert!(!key.contains("ava1"), "{key}");
         assert!(key.ends_with(".mp4"), "{key}");
     }
 
     #[test]
     fn trap_117_a_still_of_another_moment_is_stale() {
-        let asked = Window { timestamp: 1_000_000, duration: 0 };
+        let asked = Window {
+            timestamp: 1_000_000,
+            duration: 0,
+        };
         let at = |timestamp| Some(Window { timestamp, duration: 0 });
         assert!(!is_stale(asked, at(1_000_000 - 60_000)));
         assert!(is_stale(asked, at(1_000_000 - 60_001)));
@@ -312,10 +339,16 @@ mod tests {
     fn only_an_end_is_announced_and_each_round_under_its_own_id() {
         let mut medium = medium(clip(1));
         assert!(medium.announcement("usr", None, now()).is_none());
-        medium.progress = Progress::Failed { reason: "x".to_owned(), announced: false };
+        medium.progress = Progress::Failed {
+            reason: "x".to_owned(),
+            announced: false,
+        };
         let first = medium.announcement("usr", None, now()).unwrap();
         assert_eq!(first.kind, "media_failed");
         medium.round = 1;
-        assert_ne!(medium.announcement("usr", None, now()).unwrap().event_id, first.event_id);
+        assert_ne!(
+            medium.announcement("usr", None, now()).unwrap().event_id,
+            first.event_id
+        );
     }
 }

@@ -7,9 +7,9 @@ use ring_partner::users::AccountId;
 use serde::Serialize;
 
 use super::{FETCH_FOR, Medium, MediumId, Progress};
+use crate::edge::clock::signed;
 use crate::edge::table::{self, Key, StoreError, Table, number, row, text};
 use crate::event::device_key;
-use crate::grant::signed;
 
 #[derive(Serialize)]
 struct MediumRow<'m> {
@@ -29,7 +29,9 @@ impl Media {
     /// The media in the table `name`.
     #[must_use]
     pub fn new(config: &SdkConfig, name: impl Into<String>) -> Self {
-        Self { table: Table::new(config, name) }
+        Self {
+            table: Table::new(config, name),
+        }
     }
 
     /// One medium.
@@ -45,11 +47,16 @@ impl Media {
             Err(StoreError::Conflict) => {}
             Err(error) => return Err(error),
         }
-        let Some(before) = self.get(&medium.id).await? else { return Err(StoreError::Conflict) };
+        let Some(before) = self.get(&medium.id).await? else {
+            return Err(StoreError::Conflict);
+        };
         if !before.may_begin_anew() {
             return Ok(before);
         }
-        let anew = Medium { round: before.round + 1, ..medium };
+        let anew = Medium {
+            round: before.round + 1,
+            ..medium
+        };
         let put = self
             .table
             .put(row(&medium_key(&anew.id), &with_place(&anew))?)
@@ -66,7 +73,9 @@ impl Media {
 
     /// Takes a medium to fetch it. `None`: it is over, or somebody is at it.
     pub async fn begin(&self, id: &MediumId, now: Timestamp) -> Result<Option<Medium>, StoreError> {
-        let Some(mut medium) = self.get(id).await? else { return Ok(None) };
+        let Some(mut medium) = self.get(id).await? else {
+            return Ok(None);
+        };
         let until = now + signed(FETCH_FOR);
         match medium.progress {
             Progress::Requested => {}
@@ -80,8 +89,7 @@ impl Media {
             .condition_expression("progress = :before")
             .expression_attribute_values(":before", serde_dynamo::to_attribute_value(&medium.progress)?);
         medium.progress = Progress::Fetching { until };
-        let begin =
-            begin.expression_attribute_values(":fetching", serde_dynamo::to_attribute_value(&medium.progress)?);
+        let begin = begin.expression_attribute_values(":fetching", serde_dynamo::to_attribute_value(&medium.progress)?);
         match begin.send().await.map_err(StoreError::from) {
             Ok(_) => Ok(Some(medium)),
             Err(StoreError::Conflict) => Ok(None),
@@ -128,7 +136,11 @@ impl Media {
 
 fn with_place(medium: &Medium) -> MediumRow<'_> {
     let device_key = device_key(&medium.account_id, &medium.device_id);
-    MediumRow { medium, device_key, position: medium.position() }
+    MediumRow {
+        medium,
+        device_key,
+        position: medium.position(),
+    }
 }
 
 fn medium_key(id: &MediumId) -> Key {
