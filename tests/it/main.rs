@@ -1,1 +1,8 @@
+//! Tests over the whole: the shape of the workspace, the stack as it is deployed, the contract at its door.
+//!
+//! The stack is brought up once for this process, from the repository's own template, and ends with it.
 
+mod architecture;
+mod contract;
+mod journey;
+mod stack;

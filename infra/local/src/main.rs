@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use local::{Aws, Failure, Options, Outputs, Place, Profile, Progress, RingChoice, Stack};
+use local::{Aws, Failure, Options, Outputs, Place, Profile, Progress, RingChoice, Stack, Tools};
 use tokio::signal::unix::{SignalKind, signal};
 
 const EXAMPLES: &str = "\
@@ -39,6 +39,8 @@ enum Command {
         /// The user's e-mail address.
         email: String,
     },
+    /// Install the pinned tools if need be, and print the folder of `sam` and `cfn-lint`.
+    Tools,
 }
 
 #[derive(Args)]
@@ -66,6 +68,7 @@ async fn main() -> ExitCode {
     let work = async {
         match command {
             Some(Command::Token { email }) => token(&email).await,
+            Some(Command::Tools) => tools().await,
             Some(Command::Demo) => demo(choices).await,
             None => stay(choices).await,
         }
@@ -130,6 +133,11 @@ async fn token(email: &str) -> Result<(), Failure> {
     let place = Place::find().await?;
     let outputs = Outputs::read(&place)?;
     println!("{}", local::sign_in(&Aws::of(&outputs), &outputs, email).await?);
+    Ok(())
+}
+
+async fn tools() -> Result<(), Failure> {
+    println!("{}", Tools::ready(&Place::find().await?).await?.deployers().display());
     Ok(())
 }
 

@@ -305,7 +305,7 @@ async fn deploy(
     made.or_fail(|| format!("The bucket {bucket} can't be made"))?;
 
     let log = run.log("sam");
-    let mut sam = Command::new(tools.deployer("sam"));
+    let mut sam = Command::new(tools.deployers().join("sam"));
     sam.args([
         "deploy",
         "--stack-name",

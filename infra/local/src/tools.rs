@@ -43,9 +43,9 @@ impl Tools {
         self.emulator.join("bin/python")
     }
 
-    /// A program beside `sam`: `sam` itself, or `cfn-lint`.
-    pub fn deployer(&self, program: &str) -> PathBuf {
-        self.sam.join("bin").join(program)
+    /// The folder with `sam`, and with `cfn-lint` beside it.
+    pub fn deployers(&self) -> PathBuf {
+        self.sam.join("bin")
     }
 
     /// How many were made just now.

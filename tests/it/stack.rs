@@ -1,0 +1,34 @@
+//! One stack for all tests of this process. Each test makes Ring users and partner's users of its own in it, and moves
+//! nothing that others stand on: not the simulator's clock, nor its settings.
+
+use std::sync::{LazyLock, OnceLock};
+
+use local::{Options, Place, Profile, Progress, RingChoice, Stack};
+use tokio::runtime::Runtime;
+
+/// One runtime for all: the clients' connections live on the runtime that opened them.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime can be made"));
+static STACK: OnceLock<Result<Stack, String>> = OnceLock::new();
+
+/// Runs a test against the stack, which is brought up for the first that asks.
+#[track_caller]
+pub(crate) fn on_the_stack(test: impl AsyncFnOnce(&'static Stack)) {
+    let up = STACK.get_or_init(|| RUNTIME.block_on(bring_up()));
+    match up {
+        Ok(stack) => RUNTIME.block_on(test(stack)),
+        // Said to each test: a test that can't run has not passed.
+        Err(failure) => panic!("the stack is not up: {failure}"),
+    }
+}
+
+async fn bring_up() -> Result<Stack, String> {
+    let options = Options {
+        kind: "it",
+        profile: Profile::Dev,
+        port: None,
+        ring: RingChoice::Simulator,
+        progress: Progress::Quiet,
+    };
+    let place = Place::find().await.map_err(|failure| failure.to_string())?;
+    Stack::up(place, options).await.map_err(|failure| failure.to_string())
+}
