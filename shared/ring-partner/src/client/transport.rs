@@ -3,13 +3,13 @@
 
 use std::num::NonZeroU32;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, header};
 use reqwest::redirect;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 use url::Url;
 
 use super::addresses::{NotPublic, PublicAddresses};
@@ -17,11 +17,17 @@ use super::breaker::Breaker;
 use super::budget::Budget;
 use super::redirects::{NamedHost, Policy};
 use super::settings::{Settings, SettingsError};
-use crate::error::{ApiError, DEFAULT_WAIT, Endpoint, NotSent, RedirectRefused, Unclear};
+use crate::error::{ApiError, DEFAULT_WAIT, Endpoint, NotSent, RedirectRefused, Unclear, text_header};
 use crate::{AccessToken, Decision, Error};
 
 /// The most that is read of an answer with an error status.
 const ERROR_BODY: usize = 64 * 1024;
+
+/// The longest wait for it.
+const ERROR_WAIT: Duration = Duration::from_secs(2);
+
+/// The window of Ring's limit. Ring: Rate Limiting, "100 requests per second".
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// What is asked of Ring.
 #[derive(Clone)]
@@ -158,9 +164,9 @@ impl Transport {
     /// The error in an answer that is of no use.
     pub(super) async fn error(&self, call: &Call<'_>, mut answer: reqwest::Response) -> Error {
         let (status, headers) = (answer.status(), answer.headers().clone());
-        // As much as comes in time: without it there is still the status.
+        // As much as comes in time: without it there is still the status, which must not be lost over a slow body.
         let mut body = BytesMut::new();
-        let _ = timeout(self.settings.timeout, async {
+        let _ = timeout(ERROR_WAIT, async {
             while let Ok(Some(bytes)) = answer.chunk().await {
                 body.extend_from_slice(&bytes[..bytes.len().min(ERROR_BODY - body.len())]);
                 if body.len() == ERROR_BODY {
@@ -171,7 +177,7 @@ impl Transport {
         .await;
         let mut secrets = call.secrets.clone();
         secrets.extend(call.bearer.map(AccessToken::expose));
-        let redirected = call.endpoint == Endpoint::Media && !self.policy.is_api(&call.url);
+        let redirected = self.is_redirected(call);
         Error::Api(Box::new(ApiError::read(
             call.endpoint,
             redirected,
@@ -184,16 +190,16 @@ impl Transport {
 
     async fn exchange(&self, client: &reqwest::Client, call: &Call<'_>) -> Result<Bytes, Error> {
         self.guarded(call, async {
-            timeout(self.settings.timeout, async {
-                let answer = self.send(client, call).await?;
-                if answer.status().is_success() {
-                    whole(answer, self.settings.body_limit).await
-                } else {
-                    Err(self.error(call, answer).await)
-                }
-            })
-            .await
-            .unwrap_or_else(|_| Err(timed_out()))
+            let deadline = tokio::time::Instant::now() + self.settings.timeout;
+            let answer = timeout_at(deadline, self.send(client, call))
+                .await
+                .map_err(|_| timed_out())??;
+            if !answer.status().is_success() {
+                return Err(self.error(call, answer).await);
+            }
+            timeout_at(deadline, whole(answer, self.settings.body_limit))
+                .await
+                .map_err(|_| timed_out())?
         })
         .await
     }
@@ -231,7 +237,17 @@ impl Transport {
         if let Some((content_type, body)) = &call.body {
             request = request.header(header::CONTENT_TYPE, *content_type).body(body.clone());
         }
-        request.send().await.map_err(|error| failure(error, &call.url))
+        let answer = request.send().await.map_err(|error| failure(error, &call.url))?;
+        // Ring's window is a second: what would be refused now is not in the next one.
+        if text_header(answer.headers(), "x-ratelimit-remaining") == Some("0") && !self.is_redirected(call) {
+            self.budget.pause(Instant::now(), WINDOW);
+        }
+        Ok(answer)
+    }
+
+    /// Whether a redirect has led away from Ring's API. What is said there is not said by Ring.
+    fn is_redirected(&self, call: &Call<'_>) -> bool {
+        call.endpoint == Endpoint::Media && !self.policy.is_api(&call.url)
     }
 }
 

@@ -1,7 +1,10 @@
 //! users/me, and what holds for all that is asked of the API: bearer, repetition, budget, circuits.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use axum::body::{Body, Bytes};
+use futures_util::stream;
 use ring_partner::error::{Endpoint, Error, NotSent, Unclear};
 use ring_partner::{Decision, Ring, Settings};
 use serde_json::json;
@@ -92,6 +95,48 @@ async fn traps_71_and_73_a_long_retry_after_is_told_at_once_and_holds_for_everyt
     assert!(matches!(held.decision(), Decision::RetryAfter(wait) if wait > Duration::from_secs(50)));
     assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn trap_71_the_last_request_of_a_window_is_waited_after() {
+    let server = Recorder::answering([|| {
+        let mut last = user();
+        last.headers_mut().insert("x-ratelimit-remaining", "0".parse().unwrap());
+        last
+    }])
+    .await;
+    let ring = server.ring();
+    ring.me(&token()).await.unwrap();
+    let held = ring.me(&token()).await.unwrap_err();
+    assert!(matches!(held, Error::NotSent(NotSent::BudgetSpent(wait)) if wait <= Duration::from_secs(1)));
+
+    let ring = Ring::new(Settings {
+        longest_wait: Duration::from_secs(2),
+        ..server.settings()
+    })
+    .unwrap();
+    let start = Instant::now();
+    ring.me(&token()).await.unwrap();
+    ring.me(&token()).await.unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(900));
+}
+
+#[tokio::test]
+async fn a_status_is_not_lost_over_a_body_that_does_not_come() {
+    let server = Recorder::answering([|| {
+        answer(
+            404,
+            &[],
+            Body::from_stream(stream::pending::<Result<Bytes, Infallible>>()),
+        )
+    }])
+    .await;
+    let ring = Ring::new(Settings {
+        timeout: Duration::from_millis(500),
+        ..server.settings()
+    })
+    .unwrap();
+    assert_eq!(ring.me(&token()).await.unwrap_err().decision(), Decision::Gone);
 }
 
 #[tokio::test]
