@@ -136,7 +136,8 @@ async fn a_status_is_not_lost_over_a_body_that_does_not_come() {
         ..server.settings()
     })
     .unwrap();
-    assert_eq!(ring.me(&token()).await.unwrap_err().decision(), Decision::Gone);
+    let told = tokio::time::timeout(Duration::from_secs(10), ring.me(&token())).await;
+    assert_eq!(told.unwrap().unwrap_err().decision(), Decision::Gone);
 }
 
 #[tokio::test]
@@ -256,4 +257,16 @@ async fn what_a_client_shows_of_itself_is_no_secret() {
     let ring = server.ring();
     ring.me(&token()).await.unwrap();
     assert!(!format!("{ring:?}").contains(TOKEN));
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_not_used() {
+    // Another process, as the environment is a process's own: there another test must go well with a proxy that is none.
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "users::the_user_is_asked_for_with_the_bearer"])
+        .envs(["HTTP_PROXY", "http_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:1")))
+        .output()
+        .unwrap();
+    let told = String::from_utf8(child.stdout).unwrap();
+    assert!(child.status.success() && told.contains("1 passed"), "{told}");
 }
