@@ -1,5 +1,6 @@
 //! Processes that the runner starts. A tool runs to its end and leaves a log; a server runs for as long as its handle.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -77,10 +78,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `program` with exactly the environment given.
+    /// Starts a program, with its arguments and exactly the environment given, under a Python that runs the supervisor.
     pub(crate) fn start<'a>(
         python: &Path,
-        program: &Path,
+        program: &[&OsStr],
         environment: impl IntoIterator<Item = (&'a str, String)>,
         log: &Path,
     ) -> Result<Self, Failure> {
@@ -90,7 +91,7 @@ impl Server {
             .or_fail(|| format!("The log {} can't be written", log.display()))?;
         let mut supervisor = Command::new(python)
             .args(["-I", "-c", SUPERVISOR])
-            .arg(program)
+            .args(program)
             .env_clear()
             .envs(environment)
             .stdin(Stdio::piped())
@@ -145,7 +146,13 @@ mod tests {
         .expect("written");
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("made executable");
         let log = folder.path().join("log");
-        let server = Server::start(&python(), &script, [("PATH", "/usr/bin:/bin".to_owned())], &log).expect("started");
+        let server = Server::start(
+            &python(),
+            &[script.as_os_str()],
+            [("PATH", "/usr/bin:/bin".to_owned())],
+            &log,
+        )
+        .expect("started");
         let pid = |name: &str| {
             let deadline = Instant::now() + Duration::from_secs(20);
             loop {

@@ -15,6 +15,8 @@ pub(crate) const REGION: &str = "us-east-1";
 /// The key that the emulator takes for the account's root.
 pub(crate) const ACCESS_KEY: (&str, &str) = ("test", "test");
 
+/// The emulator's own program, with what its checks of rights lack.
+const PROGRAM: &str = include_str!("emulator.py");
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Another process may take a free port between the look and the start.
 const ATTEMPTS: u32 = 3;
@@ -55,7 +57,9 @@ async fn begin(tools: &Tools, run: &Run, port: u16, http: &reqwest::Client) -> R
     let log = run.log("emulator");
     let environment = environment(run.folder(), port);
     let environment = environment.iter().map(|(name, value)| (*name, value.clone()));
-    let mut server = Server::start(&tools.python(), &tools.emulator(), environment, &log)?;
+    let python = tools.python();
+    let program = [python.as_os_str(), OsStr::new("-c"), OsStr::new(PROGRAM)];
+    let mut server = Server::start(&python, &program, environment, &log)?;
     let health = format!("http://127.0.0.1:{port}/_ministack/health");
     let since = Instant::now();
     loop {
@@ -89,6 +93,9 @@ fn environment(folder: &Path, port: u16) -> Vec<(&'static str, String)> {
         ("BIND_HOST", "127.0.0.1".to_owned()),
         ("GATEWAY_PORT", port.to_string()),
         ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}")),
+        // Each call is held to the policies of the role that makes it, so that a right that is missing in the template is
+        // missing here too.
+        ("AUTH", "true".to_owned()),
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         ("IOT_MTLS_ENABLED", "0".to_owned()),
         ("HOME", folder.display().to_string()),

@@ -43,8 +43,19 @@ impl fmt::Display for Step {
     }
 }
 
-/// Walks the whole way with a Ring user and a partner's user of its own. Each step is told as soon as it held.
+/// Walks the whole way with a Ring user and a partner's user of its own. Each step is told as soon as it held; one that
+/// does not is told with the end of the functions' logs.
 pub async fn walk(stack: &Stack, told: impl FnMut(&Step)) -> Result<(), Failure> {
+    match steps(stack, told).await {
+        Ok(()) => Ok(()),
+        Err(failure) => Err(match stack.gather_logs().await {
+            Ok(log) => failure.with_log(&log),
+            Err(_) => failure,
+        }),
+    }
+}
+
+async fn steps(stack: &Stack, told: impl FnMut(&Step)) -> Result<(), Failure> {
     let mut steps = Steps { told, taken: 0 };
     let account = steps.take("install", install(stack)).await?;
     let visitor = steps.take("sign-in", sign_in(stack)).await?;

@@ -13,6 +13,7 @@ mod place;
 mod programs;
 mod progress;
 mod ring;
+mod sam;
 mod stack;
 mod tools;
 mod users;

@@ -62,8 +62,8 @@ pub(crate) async fn build(place: &Place, profile: Profile, quiet: bool) -> Resul
         .advise("mend that, and start again"))
 }
 
-/// Puts each program's bootstrap in its place, without debug information where a `strip` is at hand: it is zipped and
-/// unzipped on each deployment. Returns how many had changed.
+/// Puts each program's bootstrap in its place, stripped where a `strip` is at hand: it is zipped and unzipped on each
+/// deployment. Returns how many had changed.
 pub(crate) async fn place(place: &Place, profile: Profile) -> Result<usize, Failure> {
     let lock_path = place.local().join("programs.lock");
     let _lock = tokio::task::spawn_blocking(move || place::lock(&lock_path))
@@ -97,7 +97,7 @@ async fn put(built: &Path, bootstrap: &Path, written: SystemTime) -> std::io::Re
     }
     let beside = beside(bootstrap);
     let stripped = Command::new("strip")
-        .arg("--strip-debug")
+        .arg("--strip-all")
         .arg("-o")
         .args([&beside, built])
         .stdin(Stdio::null())

@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_sdk_apigatewayv2::types::Cors;
 use reqwest::{Method, header};
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use crate::aws::Aws;
-use crate::child;
 use crate::emulator::{ACCESS_KEY, Emulator, REGION};
 use crate::failure::{Doing, Failure};
 use crate::outputs::{Outputs, noun_of, package_of, queue_of};
@@ -21,6 +18,7 @@ use crate::place::{Place, Run};
 use crate::programs::{self, Profile};
 use crate::progress::Progress;
 use crate::ring::{Ring, RingChoice};
+use crate::sam::Sam;
 use crate::tools::Tools;
 use crate::users;
 
@@ -97,7 +95,14 @@ impl Stack {
         let aws = Aws::at(&emulator.url(), REGION, ACCESS_KEY);
         let part = progress.begin("deploy", "template.yaml, with sam deploy");
         let parameters = parameters(&ring);
-        deploy(&place, &run, &tools, &emulator, &aws, &stack_name, &parameters).await?;
+        let sam = Sam {
+            place: &place,
+            run: &run,
+            tools: &tools,
+            endpoint: &emulator.url(),
+            stack_name: &stack_name,
+        };
+        sam.deploy(&aws, &parameters).await?;
         let outputs = describe(&aws, &emulator, &stack_name, &ring).await?;
         part.done(&format!("stack {stack_name}"));
 
@@ -234,6 +239,23 @@ impl Stack {
         Ok(Published::lock(place)?.is_none())
     }
 
+    /// Gathers what all functions have logged so far into one file.
+    pub async fn gather_logs(&self) -> Result<PathBuf, Failure> {
+        let Outputs {
+            aws_endpoint_url,
+            stack_name,
+            ..
+        } = &self.outputs;
+        let sam = Sam {
+            place: &self.place,
+            run: &self.run,
+            tools: &self.tools,
+            endpoint: aws_endpoint_url,
+            stack_name,
+        };
+        sam.logs().await
+    }
+
     /// What a real gateway takes from the template, and the emulator leaves out.
     async fn allow_origins(&self) -> Result<(), Failure> {
         let id = self.outputs.api_host.split('.').next().unwrap_or_default();
@@ -289,78 +311,6 @@ fn parameters(ring: &Ring) -> BTreeMap<&'static str, String> {
         // Pages of any development server.
         ("AllowedOrigins", "*".to_owned()),
     ])
-}
-
-async fn deploy(
-    place: &Place,
-    run: &Run,
-    tools: &Tools,
-    emulator: &Emulator,
-    aws: &Aws,
-    stack_name: &str,
-    parameters: &BTreeMap<&str, String>,
-) -> Result<(), Failure> {
-    let bucket = format!("{stack_name}-artifacts");
-    let made = aws.objects.create_bucket().bucket(&bucket).send().await;
-    made.or_fail(|| format!("The bucket {bucket} can't be made"))?;
-
-    let log = run.log("sam");
-    let mut sam = Command::new(tools.deployers().join("sam"));
-    sam.args([
-        "deploy",
-        "--stack-name",
-        stack_name,
-        "--s3-bucket",
-        &bucket,
-        "--region",
-        REGION,
-    ])
-    .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"])
-    .args([
-        "--no-confirm-changeset",
-        "--no-progressbar",
-        "--template-file",
-        "template.yaml",
-    ])
-    .arg("--parameter-overrides")
-    .args(
-        parameters
-            .iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| format!("{name}={value}")),
-    )
-    .current_dir(template_folder(place, run)?)
-    .env("AWS_ENDPOINT_URL", emulator.url())
-    .env("AWS_ACCESS_KEY_ID", ACCESS_KEY.0)
-    .env("AWS_SECRET_ACCESS_KEY", ACCESS_KEY.1)
-    .env("AWS_DEFAULT_REGION", REGION)
-    .env("AWS_EC2_METADATA_DISABLED", "true")
-    .env("AWS_CONFIG_FILE", "/dev/null")
-    .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    .env_remove("AWS_PROFILE")
-    .env_remove("AWS_SESSION_TOKEN")
-    .env("SAM_CLI_TELEMETRY", "0")
-    .env("SAM_CLI_CHECK_FOR_UPDATES", "0")
-    .env("NO_PROXY", "127.0.0.1,localhost")
-    .env("no_proxy", "127.0.0.1,localhost");
-    let advice = format!(
-        "look at the log's end; the emulator's is {}",
-        run.log("emulator").display()
-    );
-    child::run(sam, &log, "template.yaml can't be deployed", &advice).await
-}
-
-/// A folder from which `sam` sees the checkout's own template, and beside it the target folder in use, wherever that is.
-fn template_folder(place: &Place, run: &Run) -> Result<PathBuf, Failure> {
-    let folder = run.folder().join("deploy");
-    let linked = fs::create_dir_all(&folder).and_then(|()| {
-        for name in ["template.yaml", "infra"] {
-            symlink(place.checkout().join(name), folder.join(name))?;
-        }
-        symlink(place.target(), folder.join("target"))
-    });
-    linked.or_fail(|| format!("{} can't be written", folder.display()))?;
-    Ok(folder)
 }
 
 /// What the stack has in it, as it says itself.

@@ -33,12 +33,7 @@ impl Tools {
         })
     }
 
-    /// The emulator's program.
-    pub(crate) fn emulator(&self) -> PathBuf {
-        self.emulator.join("bin/ministack")
-    }
-
-    /// A Python to run the supervisor with.
+    /// The Python that has the emulator.
     pub(crate) fn python(&self) -> PathBuf {
         self.emulator.join("bin/python")
     }
