@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{patch, post};
 pub use config::Config;
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use shared::device::store::Devices;
 use shared::edge::bus::Bus;
 use shared::edge::function::Function;
-use shared::edge::gateway::{JsonBody, SignedIn, not_found, private};
+use shared::edge::gateway::{Id, JsonBody, SignedIn, not_found, private};
 use shared::edge::page::Page;
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::queue::Queue;
@@ -303,7 +303,7 @@ enum WantedStatus {
 async fn change(
     State(app): State<Arc<App>>,
     user: SignedIn,
-    Path(id): Path<String>,
+    Id(id): Id,
     JsonBody(asked): JsonBody<StatusChange>,
 ) -> Result<Response, Problem> {
     let link = app.link_of(&user, &id).await?;
@@ -344,7 +344,7 @@ async fn change(
     Ok(private(axum::Json(LinkView::from(link))))
 }
 
-async fn unlink(State(app): State<Arc<App>>, user: SignedIn, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn unlink(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {
     let link = app.link_of(&user, &id).await?;
     app.settler
         .unlink(link, EndReason::Unlinked, clock::now())

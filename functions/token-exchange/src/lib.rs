@@ -103,7 +103,7 @@ impl Exchange {
     async fn exchange(&self, code: &AuthorizationCode) -> Result<(), Problem> {
         let hash = hex::encode(Sha256::digest(code.expose()));
         let ready = self.ready().await?;
-        match self.grants.take_code(&hash, clock::now()).await {
+        match self.grants.take_code(&hash, &ready.id, clock::now()).await {
             Ok(()) => {}
             Err(StoreError::Conflict) => return self.outcome_of_the_first(&hash).await,
             Err(error) => return Err(unavailable(&error)),
@@ -204,7 +204,7 @@ impl Exchange {
         loop {
             match self.grants.save_issued(&grant, hash, due).await {
                 Ok(()) => return Ok(grant),
-                // Our own earlier try, whose answer was lost.
+                // Nobody else has this id: it is our own earlier try, whose answer was lost.
                 Err(StoreError::Conflict) => return Ok(grant),
                 Err(error) if clock::now() + signed(wait) > now + signed(SAVE_WITHIN) => {
                     tracing::error!(

@@ -111,6 +111,9 @@ impl Intake {
             Ok(verified) => return Ok(verified),
             Err(refused) => refused,
         };
+        if refused == SignatureError::NoKeys {
+            return Err(Problem::new(ProblemType::Unavailable));
+        }
         // The key may have been changed since: read the secret anew before an answer that loses the event for good.
         if refused == SignatureError::Mismatch {
             let keys = self.keys.reread(now).await.map_err(|error| out_of_reach(&error))?;

@@ -1,7 +1,7 @@
 //! A request as the API gateway hands it over: who is signed in, the path as the caller meant it, a JSON body within
 //! bounds. Routes within a function are an `axum` router.
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use axum::{RequestExt as _, Router};
@@ -97,6 +97,35 @@ fn with_path_as_meant(mut request: lambda_http::Request) -> lambda_http::Request
         *request.uri_mut() = uri;
     }
     request
+}
+
+/// Query parameters. One that comes twice, or is not UTF-8, is refused.
+#[derive(Debug)]
+pub struct Params<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query
+            .map(|Query(parameters)| Self(parameters))
+            .map_err(|_| Problem::field("?", "each parameter once, as UTF-8"))
+    }
+}
+
+/// The one opaque id in a path. What can't be one is not found.
+#[derive(Debug)]
+pub struct Id(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Self(id))
+            .map_err(|_| Problem::new(ProblemType::NotFound))
+    }
 }
 
 /// A JSON body: `application/json`, at most 64 KiB, with no field that we don't know.

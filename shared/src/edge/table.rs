@@ -2,6 +2,7 @@
 //! store can do about a failure is in [`StoreError`].
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
@@ -12,6 +13,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::builders::{DeleteBuilder, PutBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
+use backon::{ExponentialBuilder, Retryable as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -47,7 +49,7 @@ where
 {
     fn from(error: SdkError<E, R>) -> Self {
         match error.code() {
-            Some("ConditionalCheckFailedException" | "TransactionConflictException") => Self::Conflict,
+            Some("ConditionalCheckFailedException") => Self::Conflict,
             _ => Self::Unavailable(error.into()),
         }
     }
@@ -184,29 +186,41 @@ impl Table {
         Delete::builder().table_name(&self.name).set_key(Some(key.item()))
     }
 
-    /// All of these writes, or none. They may be of several tables.
+    /// All of these writes, or none. They may be of several tables. One that meets another transaction on the same row
+    /// is tried again: nothing is known yet about its conditions.
     pub async fn together(&self, writes: Vec<Write>) -> Result<(), StoreError> {
-        let writes = writes.into_iter().map(|write| write.0).collect();
-        match self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(writes))
-            .send()
+        let writes: Vec<_> = writes.into_iter().map(|write| write.0).collect();
+        let waits = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(20))
+            .with_max_times(4)
+            .with_jitter();
+        let sent = || {
+            self.client
+                .transact_write_items()
+                .set_transact_items(Some(writes.clone()))
+                .send()
+        };
+        match sent
+            .retry(waits)
+            .when(|error| is_cancelled(error, "TransactionConflict"))
             .await
         {
             Ok(_) => Ok(()),
-            Err(error) => Err(match error.as_service_error() {
-                Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
-                    if cancelled.cancellation_reasons().iter().any(|reason| {
-                        matches!(reason.code(), Some("ConditionalCheckFailed" | "TransactionConflict"))
-                    }) =>
-                {
-                    StoreError::Conflict
-                }
-                _ => error.into(),
-            }),
+            Err(error) if is_cancelled(&error, "ConditionalCheckFailed") => Err(StoreError::Conflict),
+            Err(error) => Err(StoreError::Unavailable(error.into())),
         }
     }
+}
+
+/// Whether a transaction was cancelled for this reason, by any of its writes.
+fn is_cancelled<R>(error: &SdkError<TransactWriteItemsError, R>, reason: &str) -> bool {
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() else {
+        return false;
+    };
+    cancelled
+        .cancellation_reasons()
+        .iter()
+        .any(|found| found.code() == Some(reason))
 }
 
 /// One write of a transaction.

@@ -200,6 +200,7 @@ impl Refresher {
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(2));
                 }
+                Err(StoreError::Conflict) => return self.fenced_off(&grant.id, &tokens).await,
                 Err(error) => {
                     tracing::error!(
                         alarm = "renewed_pair_not_saved",
@@ -209,6 +210,24 @@ impl Refresher {
                     );
                     return Err(error.into());
                 }
+            }
+        }
+    }
+
+    /// The row is not as it was when it was leased: our own write whose answer was lost, or an end that came meanwhile.
+    async fn fenced_off(&self, id: &GrantId, renewed: &Tokens) -> Result<RefreshOutcome, Undone> {
+        let stored = self.grants.get(id).await?.and_then(|grant| grant.tokens);
+        match stored {
+            Some(stored) if stored.access == renewed.access => Ok(RefreshOutcome::Fresh),
+            None => Ok(RefreshOutcome::Ended),
+            Some(stored) => {
+                tracing::error!(
+                    alarm = "renewed_pair_not_saved",
+                    grant.id = id.as_str(),
+                    token.generation = stored.generation,
+                    "a renewed pair of grant {id} came too late to be saved"
+                );
+                Err(StoreError::Conflict.into())
             }
         }
     }

@@ -38,6 +38,8 @@ pub enum CodeOutcome {
 #[derive(Serialize, Deserialize)]
 struct CodeRow {
     outcome: CodeOutcome,
+    /// The grant that it is exchanged for.
+    grant_id: GrantId,
     expires_at: i64,
 }
 
@@ -91,19 +93,19 @@ impl Grants {
         get_due(&self.table, &grant_key(id), now).await
     }
 
-    /// Marks a code (by its hash) as being exchanged. `Err(Conflict)`: it was presented before.
-    pub async fn take_code(&self, hash: &str, now: Timestamp) -> Result<(), StoreError> {
+    /// Marks a code (by its hash) as being exchanged for a new grant. `Err(Conflict)`: it was presented before.
+    pub async fn take_code(&self, hash: &str, grant: &GrantId, now: Timestamp) -> Result<(), StoreError> {
         let expires_at = (now + signed(CODE_REMEMBERED_FOR)).as_second();
-        let item = row(
-            &code_key(hash),
-            &CodeRow {
-                outcome: CodeOutcome::Exchanging,
-                expires_at,
-            },
-        )?;
+        let code = CodeRow {
+            outcome: CodeOutcome::Exchanging,
+            grant_id: grant.clone(),
+            expires_at,
+        };
         self.table
-            .put(item)
-            .condition_expression("attribute_not_exists(pk)")
+            .put(row(&code_key(hash), &code)?)
+            // Our own try whose answer was lost holds it for us.
+            .condition_expression("attribute_not_exists(pk) OR grant_id = :grant")
+            .expression_attribute_values(":grant", text(grant.as_str()))
             .send()
             .await?;
         Ok(())
@@ -235,7 +237,7 @@ impl Grants {
             .update(&grant_key(id))
             .update_expression("SET #lease = :lease")
             .condition_expression(
-                "tokens.generation = :generation AND (attribute_not_exists(#lease) OR #lease.#until <= :now)",
+                "tokens.generation = :generation AND (attribute_not_exists(#lease) OR #lease.#until <= :now OR #lease = :lease)",
             )
             .expression_attribute_names("#lease", "lease")
             .expression_attribute_names("#until", "until")

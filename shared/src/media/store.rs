@@ -86,7 +86,7 @@ impl Media {
             .table
             .update(&medium_key(id))
             .update_expression("SET progress = :fetching")
-            .condition_expression("progress = :before")
+            .condition_expression("progress IN (:before, :fetching)")
             .expression_attribute_values(":before", serde_dynamo::to_attribute_value(&medium.progress)?);
         medium.progress = Progress::Fetching { until };
         let begin = begin.expression_attribute_values(":fetching", serde_dynamo::to_attribute_value(&medium.progress)?);
