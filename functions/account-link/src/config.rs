@@ -1,0 +1,50 @@
+//! What account linking reads from its environment.
+
+use shared::edge::config::{ConfigError, Environment, RingConfig, parsed, required};
+use shared::link::CompleteLink;
+
+/// The settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where Ring is.
+    pub ring: RingConfig,
+    /// `SIGNING_SECRET_ID`: the keys that Ring makes nonces with.
+    pub signing_secret_id: String,
+    /// `GRANTS_TABLE`.
+    pub grants_table: String,
+    /// `LINKS_TABLE`.
+    pub links_table: String,
+    /// `DEVICES_TABLE`.
+    pub devices_table: String,
+    /// `EVENTS_TABLE`.
+    pub events_table: String,
+    /// `EVENTS_QUEUE_URL`: where events that came before their link go back to.
+    pub events_queue_url: String,
+    /// `EVENT_BUS_NAME`.
+    pub event_bus_name: String,
+    /// `TOKEN_KEY_ID`: the KMS key that tokens are sealed under.
+    pub token_key_id: String,
+    /// `TOKEN_REFRESH_FUNCTION`: who renews tokens.
+    pub token_refresh_function: String,
+    /// `COMPLETE_LINK`: `at-once` or `after-setup`.
+    pub complete_link: CompleteLink,
+}
+
+impl Config {
+    /// Reads all of them, or names the one that is missing.
+    pub fn read(env: &impl Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            ring: RingConfig::read(env)?,
+            signing_secret_id: required(env, "SIGNING_SECRET_ID")?,
+            grants_table: required(env, "GRANTS_TABLE")?,
+            links_table: required(env, "LINKS_TABLE")?,
+            devices_table: required(env, "DEVICES_TABLE")?,
+            events_table: required(env, "EVENTS_TABLE")?,
+            events_queue_url: required(env, "EVENTS_QUEUE_URL")?,
+            event_bus_name: required(env, "EVENT_BUS_NAME")?,
+            token_key_id: required(env, "TOKEN_KEY_ID")?,
+            token_refresh_function: required(env, "TOKEN_REFRESH_FUNCTION")?,
+            complete_link: parsed(env, "COMPLETE_LINK")?,
+        })
+    }
+}

@@ -1,0 +1,46 @@
+//! What the media fetch reads from its environment.
+
+use shared::edge::config::{ConfigError, Environment, RingConfig, required};
+
+/// The settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where Ring is, and where its media may be.
+    pub ring: RingConfig,
+    /// `GRANTS_TABLE`.
+    pub grants_table: String,
+    /// `LINKS_TABLE`.
+    pub links_table: String,
+    /// `DEVICES_TABLE`.
+    pub devices_table: String,
+    /// `MEDIA_TABLE`.
+    pub media_table: String,
+    /// `MEDIA_BUCKET`.
+    pub media_bucket: String,
+    /// `MEDIA_QUEUE_URL`: where the requests come from.
+    pub media_queue_url: String,
+    /// `EVENT_BUS_NAME`.
+    pub event_bus_name: String,
+    /// `TOKEN_KEY_ID`: the KMS key that tokens are sealed under.
+    pub token_key_id: String,
+    /// `TOKEN_REFRESH_FUNCTION`: who renews tokens.
+    pub token_refresh_function: String,
+}
+
+impl Config {
+    /// Reads all of them, or names the one that is missing.
+    pub fn read(env: &impl Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            ring: RingConfig::read(env)?,
+            grants_table: required(env, "GRANTS_TABLE")?,
+            links_table: required(env, "LINKS_TABLE")?,
+            devices_table: required(env, "DEVICES_TABLE")?,
+            media_table: required(env, "MEDIA_TABLE")?,
+            media_bucket: required(env, "MEDIA_BUCKET")?,
+            media_queue_url: required(env, "MEDIA_QUEUE_URL")?,
+            event_bus_name: required(env, "EVENT_BUS_NAME")?,
+            token_key_id: required(env, "TOKEN_KEY_ID")?,
+            token_refresh_function: required(env, "TOKEN_REFRESH_FUNCTION")?,
+        })
+    }
+}

@@ -1,0 +1,34 @@
+//! What the partner API reads from its environment.
+
+use shared::edge::config::{ConfigError, Environment, required};
+
+/// The settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `LINKS_TABLE`.
+    pub links_table: String,
+    /// `DEVICES_TABLE`.
+    pub devices_table: String,
+    /// `EVENTS_TABLE`.
+    pub events_table: String,
+    /// `MEDIA_TABLE`.
+    pub media_table: String,
+    /// `MEDIA_QUEUE_URL`: where requests for media go.
+    pub media_queue_url: String,
+    /// `MEDIA_BUCKET`.
+    pub media_bucket: String,
+}
+
+impl Config {
+    /// Reads all of them, or names the one that is missing.
+    pub fn read(env: &impl Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            links_table: required(env, "LINKS_TABLE")?,
+            devices_table: required(env, "DEVICES_TABLE")?,
+            events_table: required(env, "EVENTS_TABLE")?,
+            media_table: required(env, "MEDIA_TABLE")?,
+            media_queue_url: required(env, "MEDIA_QUEUE_URL")?,
+            media_bucket: required(env, "MEDIA_BUCKET")?,
+        })
+    }
+}

@@ -1,0 +1,47 @@
+//! What the token refresh reads from its environment.
+
+use shared::edge::config::{ConfigError, Environment, RingConfig, parsed, required};
+use shared::link::CompleteLink;
+
+/// The settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where Ring is.
+    pub ring: RingConfig,
+    /// `OAUTH_SECRET_ID`: our client id and secret at Ring.
+    pub oauth_secret_id: String,
+    /// `GRANTS_TABLE`.
+    pub grants_table: String,
+    /// `LINKS_TABLE`.
+    pub links_table: String,
+    /// `DEVICES_TABLE`.
+    pub devices_table: String,
+    /// `EVENTS_TABLE`.
+    pub events_table: String,
+    /// `EVENTS_QUEUE_URL`: where events that came before their link go back to.
+    pub events_queue_url: String,
+    /// `EVENT_BUS_NAME`.
+    pub event_bus_name: String,
+    /// `TOKEN_KEY_ID`: the KMS key that tokens are sealed under.
+    pub token_key_id: String,
+    /// `COMPLETE_LINK`: `at-once` or `after-setup`.
+    pub complete_link: CompleteLink,
+}
+
+impl Config {
+    /// Reads all of them, or names the one that is missing.
+    pub fn read(env: &impl Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            ring: RingConfig::read(env)?,
+            oauth_secret_id: required(env, "OAUTH_SECRET_ID")?,
+            grants_table: required(env, "GRANTS_TABLE")?,
+            links_table: required(env, "LINKS_TABLE")?,
+            devices_table: required(env, "DEVICES_TABLE")?,
+            events_table: required(env, "EVENTS_TABLE")?,
+            events_queue_url: required(env, "EVENTS_QUEUE_URL")?,
+            event_bus_name: required(env, "EVENT_BUS_NAME")?,
+            token_key_id: required(env, "TOKEN_KEY_ID")?,
+            complete_link: parsed(env, "COMPLETE_LINK")?,
+        })
+    }
+}
