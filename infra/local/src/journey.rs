@@ -1,27 +1,20 @@
 //! The main job, walked through from outside: what a Ring user, a partner's user and the clock do, and what then must be
 //! true at Ring, in the API, in the tables and in the bucket. It stops at the first step that does not hold.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use aws_sdk_sqs::types::QueueAttributeName;
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use shared::edge::clock;
 
 use crate::failure::{Doing, Failure};
+use crate::outside::{Home, Visitor, at_ring, call, claim, rows_about, schedule_at, soon, statuses};
 use crate::progress::seconds;
 use crate::stack::Stack;
-
-/// How long something that happens in the background may take on a busy machine.
-const SOON: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(150);
 
 /// A step that held.
 pub struct Step {
@@ -110,86 +103,6 @@ fn proved<V>(value: V, proved: impl Into<String>) -> Result<Proved<V>, Failure> 
     })
 }
 
-/// Fails where a claim does not hold, and shows what was found instead.
-fn claim(holds: bool, claimed: &str, found: &impl fmt::Debug) -> Result<(), Failure> {
-    if holds {
-        return Ok(());
-    }
-    Err(Failure::new(format!("It does not hold that {claimed}")).because(format!("found {found:#?}")))
-}
-
-/// A partner's user, signed in.
-struct Visitor {
-    email: String,
-    token: String,
-}
-
-/// An answer of the API.
-#[derive(Debug)]
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Value,
-}
-
-impl Answer {
-    fn must_be(self, status: StatusCode, claimed: &str) -> Result<Self, Failure> {
-        claim(self.status == status, claimed, &self)?;
-        Ok(self)
-    }
-
-    fn text(&self, field: &str) -> Result<String, Failure> {
-        let found = self.body[field].as_str().map(str::to_owned);
-        found.ok_or_else(|| Failure::new(format!("An answer has no {field}")).because(format!("found {}", self.body)))
-    }
-}
-
-async fn call(
-    stack: &Stack,
-    token: Option<&str>,
-    method: Method,
-    route: &str,
-    body: Option<&Value>,
-) -> Result<Answer, Failure> {
-    let what = || format!("The API does not answer {method} {route}");
-    let mut request = stack.request(method.clone(), route);
-    if let Some(token) = token {
-        request = request.bearer_auth(token);
-    }
-    if let Some(body) = body {
-        request = request.json(body);
-    }
-    let answer = request.send().await.or_fail(what)?;
-    let (status, headers) = (answer.status(), answer.headers().clone());
-    let text = answer.text().await.or_fail(what)?;
-    let body = if text.is_empty() {
-        Value::Null
-    } else {
-        serde_json::from_str(&text).unwrap_or(Value::String(text))
-    };
-    Ok(Answer { status, headers, body })
-}
-
-/// Looks until there is something to see.
-async fn soon<V>(
-    awaited: &str,
-    mut look: impl AsyncFnMut() -> Result<Result<V, String>, Failure>,
-) -> Result<V, Failure> {
-    let since = Instant::now();
-    loop {
-        match look().await? {
-            Ok(seen) => return Ok(seen),
-            Err(instead) if since.elapsed() > SOON => {
-                return Err(
-                    Failure::new(format!("It has not come about in {} that {awaited}", seconds(SOON)))
-                        .because(format!("found {instead}")),
-                );
-            }
-            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
-        }
-    }
-}
-
 /// A Ring user with two devices installs the app: Ring pushes a one-time code to the Token Exchange URL.
 async fn install(stack: &Stack) -> Result<Proved<String>, Failure> {
     let now = clock::now().as_millisecond();
@@ -257,18 +170,7 @@ fn tampered(token: &str) -> String {
     letters.into_iter().collect()
 }
 
-/// A Ring user, and the partner's user that they become linked to.
-struct Home<'a> {
-    stack: &'a Stack,
-    account: String,
-    visitor: Visitor,
-}
-
 impl Home<'_> {
-    async fn call(&self, method: Method, route: &str, body: Option<&Value>) -> Result<Answer, Failure> {
-        call(self.stack, Some(&self.visitor.token), method, route, body).await
-    }
-
     /// The user confirms in Ring's app, lands on the partner's page, sees whose account it is, and links it.
     async fn link(&self) -> Result<Proved<String>, Failure> {
         let confirmed = self
@@ -528,84 +430,6 @@ impl Home<'_> {
         )
     }
 
-    async fn emit(&self, event: &Value) -> Result<Value, Failure> {
-        self.stack
-            .ring()
-            .order(Method::POST, &format!("users/{}/events", self.account), Some(event))
-            .await
-    }
-
-    async fn events_of(&self, device: &str) -> Result<Vec<Value>, Failure> {
-        let events = self
-            .call(Method::GET, &format!("/v1/devices/{device}/events"), None)
-            .await?;
-        let events = events.must_be(StatusCode::OK, "a device's events can be listed")?;
-        Ok(events.body["items"].as_array().cloned().unwrap_or_default())
-    }
-
-    /// Waits until the queue of events is empty, with nothing under way.
-    async fn events_settle(&self) -> Result<(), Failure> {
-        let what = || "The queue of events can't be looked at".to_owned();
-        let url = self.stack.outputs().queues.get("events");
-        let url = url.ok_or_else(|| Failure::new(what()).because("the stack has none"))?;
-        let (visible, in_flight) = (
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-        );
-        soon("the queue of events is empty", async || {
-            let ask = self.stack.aws().queues.get_queue_attributes().queue_url(url);
-            let found = ask
-                .attribute_names(visible.clone())
-                .attribute_names(in_flight.clone())
-                .send()
-                .await
-                .or_fail(what)?;
-            let found = found.attributes.unwrap_or_default();
-            let idle = [&visible, &in_flight]
-                .iter()
-                .all(|name| found.get(*name).is_some_and(|count| count == "0"));
-            Ok(if idle { Ok(()) } else { Err(format!("{found:?}")) })
-        })
-        .await
-    }
-
-    /// Asks for a medium and waits until it is stored.
-    async fn fetched(&self, device: &str, what: &str, order: &Value) -> Result<Value, Failure> {
-        let route = format!("/v1/devices/{device}/{what}");
-        let asked = self.call(Method::POST, &route, Some(order)).await?;
-        let asked = asked.must_be(StatusCode::ACCEPTED, "a medium that was asked for is on its way")?;
-        let id = asked.text("id")?;
-        let location = asked
-            .headers
-            .get(LOCATION)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        claim(
-            location == format!("/v1/media/{id}"),
-            "the answer says where the medium will be",
-            &asked,
-        )?;
-        let again = self.call(Method::POST, &route, Some(order)).await?;
-        claim(
-            again.body["id"] == id.as_str(),
-            "the same request again is the same medium",
-            &again,
-        )?;
-
-        soon("the medium is stored", async || {
-            let medium = self.call(Method::GET, &format!("/v1/media/{id}"), None).await?;
-            let medium = medium.must_be(StatusCode::OK, "the medium can be asked for")?;
-            match medium.body["state"].as_str() {
-                Some("stored") => Ok(Ok(medium.body)),
-                Some("failed" | "no_media") => {
-                    Err(Failure::new("The medium was not stored").because(medium.body.to_string()))
-                }
-                _ => Ok(Err(medium.body.to_string())),
-            }
-        })
-        .await
-    }
-
     /// Fetches a medium by its presigned URL, and holds it to the simulator's own file and to the object's size.
     async fn same_as_served(&self, medium: &Value, asset: &str) -> Result<usize, Failure> {
         let path = self
@@ -663,68 +487,5 @@ impl Home<'_> {
         );
         let journal = self.stack.ring().order(Method::GET, &wanted, None).await?;
         Ok(journal["items"][0]["bearer_sha256"].clone())
-    }
-}
-
-/// What the simulator knows of a user.
-async fn at_ring(stack: &Stack, account: &str) -> Result<Value, Failure> {
-    let state = stack.ring().order(Method::GET, "state", None).await?;
-    Ok(state["users"][account].clone())
-}
-
-/// The first answer to each delivery.
-fn statuses(emitted: &Value) -> Vec<i64> {
-    let outcomes = emitted["outcomes"].as_array().into_iter().flatten();
-    outcomes
-        .filter_map(|outcome| outcome["attempts"][0]["status"].as_i64())
-        .collect()
-}
-
-/// What the rule of the schedule sends at a time.
-fn schedule_at(time: Timestamp) -> Value {
-    json!({
-        "version": "0",
-        "id": uuid::Uuid::new_v4().to_string(),
-        "detail-type": "Scheduled Event",
-        "source": "aws.events",
-        "account": "000000000000",
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        "region": "us-east-1",
-        "resources": ["arn:aws:events:us-east-1:000000000000:rule/each-minute"],
-        "detail": {},
-    })
-}
-
-/// The rows of a noun's table that have these words in one of their attributes.
-async fn rows_about(stack: &Stack, noun: &str, words: &str) -> Result<Vec<HashMap<String, AttributeValue>>, Failure> {
-    let what = || format!("The table of {noun}s can't be read");
-    let table = stack
-        .outputs()
-        .tables
-        .get(noun)
-        .ok_or_else(|| Failure::new(what()).because("the stack has none"))?;
-    let pages = stack
-        .aws()
-        .tables
-        .scan()
-        .table_name(table)
-        .consistent_read(true)
-        .into_paginator()
-        .items()
-        .send();
-    let rows: Vec<_> = pages.try_collect().await.or_fail(what)?;
-    Ok(rows
-        .into_iter()
-        .filter(|row| row.values().any(|value| mentions(value, words)))
-        .collect())
-}
-
-fn mentions(value: &AttributeValue, words: &str) -> bool {
-    match value {
-        AttributeValue::S(text) => text.contains(words),
-        AttributeValue::L(values) => values.iter().any(|value| mentions(value, words)),
-        AttributeValue::M(values) => values.values().any(|value| mentions(value, words)),
-        AttributeValue::Ss(texts) => texts.iter().any(|text| text.contains(words)),
-        _ => false,
     }
 }

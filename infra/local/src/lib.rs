@@ -9,6 +9,7 @@ mod emulator;
 mod failure;
 pub mod journey;
 mod outputs;
+pub mod outside;
 mod place;
 mod programs;
 mod progress;
