@@ -365,6 +365,49 @@ fn a_function_reads_the_variables_that_the_template_sets_and_no_others() {
     }
 }
 
+/// Otherwise `cargo run -p local`, the build that it starts and the tests would each compile the whole tree anew. What
+/// tests alone depend on stands in infra/local/Cargo.toml for this.
+#[test]
+fn the_runner_its_build_and_the_tests_come_to_the_same_features() {
+    let features = |which: &[&str], edges: &str| -> BTreeSet<String> {
+        let tree = Command::new("cargo")
+            .args([
+                "tree",
+                "--locked",
+                "--prefix",
+                "none",
+                "--format",
+                "{p} [{f}]",
+                "--edges",
+                edges,
+            ])
+            .args(which)
+            .current_dir(&WORKSPACE.root)
+            .output()
+            .expect("cargo runs");
+        let tree = String::from_utf8(tree.stdout).expect("a text");
+        tree.lines()
+            .map(|line| line.trim_end_matches(" (*)").to_owned())
+            .filter(|line| !line.is_empty())
+            .collect()
+    };
+    let built = features(&["--workspace"], "normal,build");
+    let runner = features(&["--package", "local"], "normal,build");
+    let tested = features(&["--workspace"], "normal,build,dev");
+    assert!(runner.len() > 100 && built.len() > 100, "the tree was read");
+    let differ = |some: &BTreeSet<String>, all: &BTreeSet<String>| some.difference(all).cloned().collect::<Vec<_>>();
+    assert_eq!(
+        differ(&runner, &built),
+        Vec::<String>::new(),
+        "of the runner, and not of the build"
+    );
+    assert_eq!(
+        differ(&built, &tested),
+        Vec::<String>::new(),
+        "of the build, and not of the tests"
+    );
+}
+
 #[test]
 fn no_policy_of_a_role_has_a_wildcard_for_its_resource() {
     let mut roles = 0;

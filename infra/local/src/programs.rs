@@ -43,12 +43,19 @@ pub fn packages(place: &Place) -> Result<Vec<String>, Failure> {
     Ok(packages)
 }
 
-/// Builds the whole workspace: one set of features, so that nothing is compiled twice. cargo tells its own progress.
+/// Builds the programs; cargo tells its own progress. For tests that is the whole workspace: one set of features, so that
+/// nothing is compiled twice. A release has the programs alone, with the features that they have in production.
 pub(crate) async fn build(place: &Place, profile: Profile, quiet: bool) -> Result<(), Failure> {
     let mut cargo = child::cargo(place.checkout());
-    cargo.args(["build", "--workspace"]).stdin(Stdio::null());
-    if profile == Profile::Release {
-        cargo.arg("--release");
+    cargo.arg("build").stdin(Stdio::null());
+    match profile {
+        Profile::Dev => _ = cargo.arg("--workspace"),
+        Profile::Release => {
+            cargo.arg("--release");
+            for package in packages(place)? {
+                cargo.args(["--package", &package]);
+            }
+        }
     }
     if quiet {
         cargo.arg("--quiet");

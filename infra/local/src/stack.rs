@@ -81,7 +81,7 @@ impl Stack {
             Ok::<_, Failure>((tools, emulator, ring))
         };
         let functions = async {
-            let part = progress.begin("build", "cargo build --workspace");
+            let part = progress.begin("build", "the functions, with cargo");
             programs::build(&place, profile, progress == Progress::Quiet).await?;
             part.done("built");
             let part = progress.begin("programs", "bootstraps to where the template looks for them");
