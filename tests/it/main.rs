@@ -7,3 +7,4 @@ mod contract;
 mod journey;
 mod samples;
 mod stack;
+mod traps;

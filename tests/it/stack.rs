@@ -1,7 +1,7 @@
 //! One stack for all tests of this process. Each test makes Ring users and partner's users of its own in it, and moves
 //! nothing that others stand on: not the simulator's clock, nor its settings.
 
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
 
 use local::{Options, Place, Profile, Progress, RingChoice, Stack};
 use tokio::runtime::Runtime;
@@ -10,9 +10,25 @@ use tokio::runtime::Runtime;
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime can be made"));
 static STACK: OnceLock<Result<Stack, String>> = OnceLock::new();
 
+/// Who walks among others, and who must be alone.
+static FLOOR: RwLock<()> = RwLock::new(());
+
 /// Runs a test against the stack, which is brought up for the first that asks.
 #[track_caller]
 pub(crate) fn on_the_stack(test: impl AsyncFnOnce(&'static Stack)) {
+    let _among_others = FLOOR.read().unwrap_or_else(PoisonError::into_inner);
+    run(test);
+}
+
+/// Runs a test while no other does: one that orders faults, which strike whoever comes.
+#[track_caller]
+pub(crate) fn alone_on_the_stack(test: impl AsyncFnOnce(&'static Stack)) {
+    let _alone = FLOOR.write().unwrap_or_else(PoisonError::into_inner);
+    run(test);
+}
+
+#[track_caller]
+fn run(test: impl AsyncFnOnce(&'static Stack)) {
     let up = STACK.get_or_init(|| RUNTIME.block_on(bring_up()));
     match up {
         Ok(stack) => RUNTIME.block_on(test(stack)),

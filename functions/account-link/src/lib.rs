@@ -48,7 +48,8 @@ use shared::link::{Link, LinkStatus};
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
 
-const KEYS_KEPT_FOR: Duration = Duration::from_secs(300);
+/// Linking is rare, and a nonce under a key of a moment ago must be known at once.
+const KEYS_KEPT_FOR: Duration = Duration::from_secs(10);
 /// How long a renewed token is waited for. In step with the function's time-out in the template.
 const REFRESH_WITHIN: Duration = Duration::from_secs(20);
 /// What a client that came before its token is told to wait.

@@ -72,8 +72,9 @@ fn no_claims() -> Problem {
     Problem::new(ProblemType::Internal)
 }
 
-/// Serves a router's routes with the path as the caller meant it. Of an `ANY /v1/{proxy+}` route the gateway decodes the
-/// path once; a router would decode it again, and an opaque id with a percent sign in it would become another.
+/// Serves a router's routes with the path as the caller meant it. Of an `ANY /v1/{proxy+}` route an HTTP API decodes every
+/// escape of the path but `%25`. A router would decode it again, and would take a decoded `?` or `#` for the path's end: an
+/// opaque id with one of these in it would become another.
 #[must_use]
 pub fn as_meant(router: Router) -> MapRequest<Router, fn(lambda_http::Request) -> lambda_http::Request> {
     MapRequest::new(router, with_path_as_meant)
@@ -84,10 +85,8 @@ fn with_path_as_meant(mut request: lambda_http::Request) -> lambda_http::Request
     let Some(rest) = parameters.and_then(|parameters| parameters.first("proxy")) else {
         return request;
     };
-    let segments: Vec<_> = rest
-        .split('/')
-        .map(|segment| utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string())
-        .collect();
+    let as_meant = |segment: &str| utf8_percent_encode(&segment.replace("%25", "%"), NON_ALPHANUMERIC).to_string();
+    let segments: Vec<_> = rest.split('/').map(as_meant).collect();
     let query = request
         .uri()
         .query()
@@ -205,6 +204,8 @@ pub fn private(body: impl IntoResponse) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use serde::Deserialize;
 
     use super::*;
@@ -251,6 +252,25 @@ mod tests {
         );
         assert_eq!(problem_of(r#"{"timestamp":1} {}"#)["status"], 400);
         assert_eq!(problem_of("")["status"], 400);
+    }
+
+    #[test]
+    fn trap_53_an_id_reaches_the_router_as_the_caller_meant_it() {
+        // What a caller sends for the id, what the gateway makes of it, what the router gets.
+        for (id, from_gateway) in [
+            ("a.b_c", "a.b_c"),
+            ("5%", "5%25"),
+            ("x%25y", "x%2525y"),
+            ("a?b#c d", "a?b#c d"),
+            ("ü", "ü"),
+        ] {
+            let mut request = lambda_http::Request::default();
+            let parameters = HashMap::from([("proxy".to_owned(), format!("devices/{from_gateway}"))]);
+            request = request.with_path_parameters(parameters);
+            let path = with_path_as_meant(request).uri().path().to_owned();
+            let segment = path.strip_prefix("/v1/devices/").unwrap();
+            assert_eq!(percent_encoding::percent_decode_str(segment).decode_utf8().unwrap(), id);
+        }
     }
 
     #[test]

@@ -1,0 +1,804 @@
+//! Where Ring's documentation misleads or is silent, and what the stack as a whole does there. Each test carries the number
+//! of its trap; what one crate alone decides is tested beside its code.
+
+use jiff::{SignedDuration, Timestamp};
+use local::outside::{Answer, Home, at_ring, rows_about, schedule_at, soon, statuses};
+use local::{Failure, Stack};
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use shared::edge::clock;
+
+use crate::stack::{alone_on_the_stack, on_the_stack};
+
+type Held = Result<(), Failure>;
+
+/// Has the stack to itself: a fault at the offline Ring strikes whoever comes.
+#[track_caller]
+fn alone(test: impl AsyncFnOnce(&'static Stack) -> Held) {
+    alone_on_the_stack(async |stack| {
+        let held = test(stack).await;
+        let cleared = stack.ring().order(Method::DELETE, "faults", None).await;
+        held.and(cleared.map(|_| ()))
+            .unwrap_or_else(|failure| panic!("{failure}"));
+    });
+}
+
+#[track_caller]
+fn among_others(test: impl AsyncFnOnce(&'static Stack) -> Held) {
+    on_the_stack(async |stack| test(stack).await.unwrap_or_else(|failure| panic!("{failure}")));
+}
+
+async fn fault(stack: &Stack, fault: Value) -> Held {
+    stack
+        .ring()
+        .order(Method::POST, "faults", Some(&fault))
+        .await
+        .map(|_| ())
+}
+
+/// What the offline Ring's journal has of an account.
+async fn journal(home: &Home<'_>, filter: &str) -> Result<Vec<Value>, Failure> {
+    let path = format!("journal?user={}&{filter}", home.account);
+    let journal = home.stack.ring().order(Method::GET, &path, None).await?;
+    Ok(journal["items"].as_array().cloned().unwrap_or_default())
+}
+
+/// The minute that comes `later` than now, by the schedule's time.
+async fn minute(stack: &Stack, later: SignedDuration) -> Result<Value, Failure> {
+    stack.invoke("token-refresh", &schedule_at(clock::now() + later)).await
+}
+
+fn is_problem(answer: &Answer, status: StatusCode, name: &str) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.body["type"], format!("/problems/{name}"), "{answer:?}");
+}
+
+async fn only_device(home: &Home<'_>) -> Result<String, Failure> {
+    let devices = home.device_ids().await?;
+    assert_eq!(devices.len(), 1, "{devices:?}");
+    Ok(devices.into_values().next().unwrap_or_default())
+}
+
+/// Ring's events of a device that the API shows, once the queue is empty.
+async fn events(home: &Home<'_>, device: &str) -> Result<Vec<Value>, Failure> {
+    home.events_settle().await?;
+    home.events_of(device).await
+}
+
+/// The path of the Token Exchange URL, with the key in it.
+fn token_route(stack: &Stack) -> Result<String, Failure> {
+    let url = stack.output("TokenExchangeUrl")?;
+    let path = url
+        .split_once("/ring/")
+        .map(|(_, path)| path)
+        .expect("the URL has our path");
+    Ok(format!("/ring/{path}"))
+}
+
+fn encoded(id: &str) -> String {
+    id.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[test]
+fn trap_3_tokens_are_saved_although_users_me_fails_and_their_owner_is_learnt_later() {
+    alone(async |stack| {
+        let home = Home::of_strangers(stack, &json!(["doorbell"])).await?;
+        fault(
+            stack,
+            json!({"path": "/v1/users/me", "count": null, "do": "answer", "status": 500}),
+        )
+        .await?;
+        assert_eq!(home.install().await?["partner_status"], 200);
+        let nonce = home.confirm().await?;
+        let early = home.link_with(&nonce).await?;
+        is_problem(&early, StatusCode::NOT_FOUND, "link-not-found");
+
+        stack.ring().order(Method::DELETE, "faults", None).await?;
+        minute(stack, SignedDuration::from_secs(120)).await?;
+        assert_eq!(home.link_with(&nonce).await?.status, StatusCode::CREATED);
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_2_a_code_that_comes_again_is_exchanged_once_and_answered_alike() {
+    among_others(async |stack| {
+        let home = Home::of_strangers(stack, &json!([])).await?;
+        let path = format!("users/{}/install", home.account);
+        let code = stack
+            .ring()
+            .order(Method::POST, &path, Some(&json!({"push": false})))
+            .await?;
+        let route = token_route(stack)?;
+        let push = || async {
+            stack
+                .request(Method::POST, &route)
+                .json(&json!({"code": code["code"]}))
+                .send()
+                .await
+        };
+        let answers = tokio::join!(push(), push(), push(), push(), push());
+        for answer in [answers.0, answers.1, answers.2, answers.3, answers.4] {
+            let answer = answer.expect("the gateway answers");
+            assert_eq!(answer.status(), StatusCode::OK);
+            assert_eq!(answer.text().await.expect("a body"), "{}");
+        }
+        assert_eq!(journal(&home, "door=oauth").await?.len(), 1, "one exchange at Ring");
+        assert_eq!(
+            rows_about(stack, "grant", &home.account).await?.len(),
+            2,
+            "one grant and its slim row"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_14_many_refused_calls_at_once_make_one_refresh() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let revoke = json!({"user": home.account, "which": "access"});
+        stack.ring().order(Method::POST, "tokens/revoke", Some(&revoke)).await?;
+        let again = home.confirm().await?;
+        let preview = || home.call(Method::POST, "/v1/links/preview", Some(&again));
+        let answers = tokio::join!(preview(), preview(), preview(), preview());
+        for answer in [answers.0?, answers.1?, answers.2?, answers.3?] {
+            answer.must_be(StatusCode::OK, "each caller is served")?;
+        }
+        assert_eq!(journal(&home, "door=oauth&note=refresh_token").await?.len(), 1);
+        assert_eq!(
+            at_ring(stack, &home.account).await?["live_families"],
+            1,
+            "no spent token was presented"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_16_unlinking_deletes_both_tokens_and_hides_the_account() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let links = home.call(Method::GET, "/v1/links", None).await?;
+        let link = links.body["items"][0]["id"].as_str().expect("a link").to_owned();
+        let gone = home.call(Method::DELETE, &format!("/v1/links/{link}"), None).await?;
+        gone.must_be(StatusCode::NO_CONTENT, "the account is unlinked")?;
+
+        let kept = rows_about(stack, "grant", &home.account).await?;
+        assert_eq!(kept.len(), 1, "a tombstone: {kept:?}");
+        assert!(!kept[0].contains_key("tokens"), "both tokens are deleted");
+        assert!(kept[0].contains_key("expires_at"), "the tombstone goes in the end");
+        assert!(rows_about(stack, "device", &home.account).await?.is_empty());
+        is_problem(
+            &home.call(Method::GET, &format!("/v1/devices/{device}"), None).await?,
+            StatusCode::NOT_FOUND,
+            "not-found",
+        );
+        let links = home.call(Method::GET, "/v1/links", None).await?;
+        assert_eq!(links.body["items"], json!([]));
+        is_problem(
+            &home.call(Method::DELETE, &format!("/v1/links/{link}"), None).await?,
+            StatusCode::NOT_FOUND,
+            "not-found",
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_20_linking_again_keeps_the_link_and_ends_the_older_grant() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let first = home.call(Method::GET, "/v1/links", None).await?.body["items"][0].clone();
+        home.install().await?;
+        let again = home.link_with(&home.confirm().await?).await?;
+        let again = again.must_be(StatusCode::CREATED, "the account is linked anew")?;
+        assert_eq!(again.body["id"], first["id"], "the same link");
+        let rows = rows_about(stack, "grant", &home.account).await?;
+        let with_tokens = rows.iter().filter(|row| row.contains_key("tokens")).count();
+        assert_eq!(with_tokens, 1, "the older grant has ended: {rows:?}");
+        assert_eq!(home.device_ids().await?.len(), 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_26_a_nonce_serves_its_user_again_and_nobody_else() {
+    among_others(async |stack| {
+        let home = Home::of_strangers(stack, &json!([])).await?;
+        home.install().await?;
+        let nonce = home.confirm().await?;
+        let first = home
+            .link_with(&nonce)
+            .await?
+            .must_be(StatusCode::CREATED, "it links once")?;
+        let again = home
+            .link_with(&nonce)
+            .await?
+            .must_be(StatusCode::OK, "and then is linked")?;
+        assert_eq!(first.body["id"], again.body["id"]);
+        let other = Home::of_strangers(stack, &json!([])).await?;
+        is_problem(&other.link_with(&nonce).await?, StatusCode::CONFLICT, "link-taken");
+        is_problem(
+            &other.call(Method::POST, "/v1/links/preview", Some(&nonce)).await?,
+            StatusCode::CONFLICT,
+            "link-taken",
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_30_an_account_of_another_user_is_refused_and_stays_theirs() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        home.install().await?;
+        let nonce = home.confirm().await?;
+        let other = Home::of_strangers(stack, &json!([])).await?;
+        is_problem(&other.link_with(&nonce).await?, StatusCode::CONFLICT, "link-taken");
+        assert_eq!(home.device_ids().await?.len(), 1);
+        assert!(other.device_ids().await?.is_empty());
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_28_a_redirect_that_comes_before_its_token_is_told_to_come_again() {
+    among_others(async |stack| {
+        let home = Home::of_strangers(stack, &json!([])).await?;
+        // Ring's order of the two is not documented: here the nonce is there before the code has come.
+        let path = format!("users/{}/install", home.account);
+        let code = stack
+            .ring()
+            .order(Method::POST, &path, Some(&json!({"push": false})))
+            .await?;
+        let nonce = home.confirm().await?;
+        let early = home.link_with(&nonce).await?;
+        is_problem(&early, StatusCode::NOT_FOUND, "link-not-found");
+        assert_eq!(early.headers[RETRY_AFTER], "2");
+
+        let route = format!(
+            "{}?code={}",
+            token_route(stack)?,
+            code["code"].as_str().unwrap_or_default()
+        );
+        let pushed = stack
+            .request(Method::POST, &route)
+            .send()
+            .await
+            .expect("the gateway answers");
+        assert_eq!(pushed.status(), StatusCode::OK);
+        assert_eq!(home.link_with(&nonce).await?.status, StatusCode::CREATED);
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_35_a_patch_that_fails_is_retried_until_the_link_is_complete() {
+    alone(async |stack| {
+        let home = Home::of_strangers(stack, &json!(["doorbell"])).await?;
+        home.install().await?;
+        let integrations = "/v1/accounts/me/app-integrations";
+        let broken = json!({"method": "PATCH", "path": integrations, "count": null, "do": "answer", "status": 503});
+        fault(stack, broken).await?;
+        let made = home.link_with(&home.confirm().await?).await?;
+        let made = made.must_be(StatusCode::ACCEPTED, "the link is confirmed, and not complete")?;
+        assert_eq!(made.body["status"], "confirming");
+
+        stack.ring().order(Method::DELETE, "faults", None).await?;
+        // The client's circuit at this endpoint closes by itself.
+        let completed = soon("the link is completed", async || {
+            minute(stack, SignedDuration::from_secs(600)).await?;
+            let links = home.call(Method::GET, "/v1/links", None).await?.body["items"].clone();
+            Ok(if links[0]["status"] == "completed" {
+                Ok(())
+            } else {
+                Err(links.to_string())
+            })
+        });
+        completed.await?;
+        assert_eq!(
+            at_ring(stack, &home.account).await?["integration"]["status"],
+            "completed"
+        );
+        assert_eq!(home.device_ids().await?.len(), 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_36_a_nonce_whose_answer_was_lost_is_looked_into_and_not_sent_again() {
+    alone(async |stack| {
+        let home = Home::of_strangers(stack, &json!(["doorbell"])).await?;
+        home.install().await?;
+        let integrations = "/v1/accounts/me/app-integrations";
+        fault(
+            stack,
+            json!({"method": "POST", "path": integrations, "do": "lose_answer"}),
+        )
+        .await?;
+        let made = home.link_with(&home.confirm().await?).await?;
+        made.must_be(
+            StatusCode::CREATED,
+            "a PATCH and a listing have shown that Ring took it",
+        )?;
+        assert_eq!(
+            journal(&home, &format!("method=POST&path={integrations}")).await?.len(),
+            1
+        );
+        assert_eq!(
+            at_ring(stack, &home.account).await?["integration"]["status"],
+            "completed"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_44_and_52_an_unknown_type_is_recorded_as_it_came() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let unknown = json!({"type": "package_delivered", "device": device, "id": "not_a_pattern", "wait": true});
+        assert_eq!(statuses(&home.emit(&unknown).await?), [200]);
+        let events = events(&home, &device).await?;
+        assert_eq!(events.len(), 1, "{events:?}");
+        assert_eq!(events[0]["type"], "package_delivered");
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_45_a_body_of_the_old_form_finds_its_account_by_the_device() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let old = json!({"type": "motion_detected", "device": device, "version": "1.0", "wait": true});
+        assert_eq!(statuses(&home.emit(&old).await?), [200]);
+        assert_eq!(events(&home, &device).await?.len(), 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_46_a_signed_body_that_makes_no_sense_is_answered_200_and_quarantined_once() {
+    among_others(async |stack| {
+        let marker = shared::edge::key::random("not json");
+        let sent = stack
+            .ring()
+            .order(Method::POST, "events/raw", Some(&json!({"body": marker, "wait": true})))
+            .await?;
+        assert_eq!(statuses(&sent), [200]);
+        let found = soon("the body is in quarantine", async || {
+            let queue = stack.outputs().queues.get("quarantine").expect("a queue");
+            let received = stack.aws().queues.receive_message().queue_url(queue);
+            let received = received
+                .max_number_of_messages(10)
+                .message_attribute_names("All")
+                .visibility_timeout(0);
+            let received = received.send().await.expect("the queue answers");
+            let mine = received
+                .messages()
+                .iter()
+                .find(|message| message.body() == Some(&marker));
+            let reason = mine.and_then(|mine| mine.message_attributes()?.get("reason")?.string_value());
+            Ok(reason
+                .map(str::to_owned)
+                .ok_or_else(|| format!("{} others", received.messages().len())))
+        });
+        assert_eq!(found.await?, "unparsable");
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_51_a_replay_under_another_request_id_does_nothing() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let id = format!("{device}_human_1");
+        for request in ["one", "two"] {
+            let motion = json!({"type": "motion_detected", "device": device, "id": id, "timestamp": 1_770_000_000_000_i64,
+                                "request_id": request, "wait": true});
+            assert_eq!(statuses(&home.emit(&motion).await?), [200]);
+        }
+        assert_eq!(events(&home, &device).await?.len(), 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_53_an_id_with_a_percent_sign_is_the_same_id_everywhere() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["odd_id"])).await?;
+        let device = only_device(&home).await?;
+        assert!(device.contains('%'), "{device}");
+        let route = format!("/v1/devices/{}", encoded(&device));
+        let found = home
+            .call(Method::GET, &route, None)
+            .await?
+            .must_be(StatusCode::OK, "the device is found")?;
+        assert_eq!(found.body["id"], device.as_str());
+        let motion = json!({"type": "motion_detected", "device": device, "wait": true});
+        assert_eq!(statuses(&home.emit(&motion).await?), [200]);
+        assert_eq!(events(&home, &encoded(&device)).await?.len(), 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_60_and_87_events_tell_a_devices_state_and_the_newest_wins_in_any_order() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let now = clock::now().as_millisecond();
+        // The listing was a moment ago: what is told counts when it is later than that.
+        let tell = async |kind: &str, after_seconds: i64| {
+            let event = json!({"type": kind, "device": device, "timestamp": now + after_seconds * 1000,
+                               "effects": false, "wait": true});
+            assert_eq!(statuses(&home.emit(&event).await?), [200], "{kind}");
+            home.events_settle().await
+        };
+        let online = async || Ok::<_, Failure>(home.call(Method::GET, &format!("/v1/devices/{device}"), None).await?);
+
+        tell("device_offline", 20).await?;
+        assert_eq!(online().await?.body["online"], false);
+        tell("device_online", 10).await?;
+        assert_eq!(
+            online().await?.body["online"],
+            false,
+            "what was told later happened earlier"
+        );
+        tell("device_online", 30).await?;
+        assert_eq!(online().await?.body["online"], true);
+
+        tell("device_removed", 50).await?;
+        assert_eq!(online().await?.status, StatusCode::NOT_FOUND);
+        tell("device_added", 60).await?;
+        tell("device_removed", 55).await?;
+        assert_eq!(
+            online().await?.status,
+            StatusCode::OK,
+            "a late removal does not undo a newer addition"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_63_an_account_without_devices_stays_linked() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!([])).await?;
+        minute(stack, SignedDuration::from_hours(30)).await?;
+        let links = home.call(Method::GET, "/v1/links", None).await?;
+        assert_eq!(links.body["items"][0]["status"], "completed");
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_66_an_added_device_is_fetched_with_all_its_parts_by_its_accounts_token() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!([])).await?;
+        let path = format!("users/{}/devices", home.account);
+        let added = stack
+            .ring()
+            .order(
+                Method::POST,
+                &path,
+                Some(&json!({"preset": "hevc_camera", "announce": true})),
+            )
+            .await?;
+        let device = added["id"].as_str().expect("an id").to_owned();
+        let found = soon("the device is in the API", async || {
+            let found = home.call(Method::GET, &format!("/v1/devices/{device}"), None).await?;
+            let whole = found.status == StatusCode::OK && found.body["capabilities"].is_object();
+            Ok(if whole {
+                Ok(found.body)
+            } else {
+                Err(format!("{found:?}"))
+            })
+        });
+        let found = found.await?;
+        assert_eq!(found["capabilities"]["video"]["codecs"], json!(["hevc"]));
+        assert!(
+            found["location"].is_object() && found["configurations"].is_object(),
+            "{found}"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_68_motion_with_motion_detection_off_is_recorded() {
+    among_others(async |stack| {
+        let off = json!({"preset": "doorbell", "configurations": {"motion_detection": {"enabled": "off"}}});
+        let home = Home::linked(stack, &json!([off])).await?;
+        let device = only_device(&home).await?;
+        home.emit(&json!({"type": "motion_detected", "device": device, "wait": true}))
+            .await?;
+        assert_eq!(events(&home, &device).await?.len(), 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_17_events_that_came_before_their_link_are_parked_and_take_effect_with_it() {
+    among_others(async |stack| {
+        let home = Home::of_strangers(stack, &json!(["doorbell"])).await?;
+        let user = stack
+            .ring()
+            .order(Method::GET, &format!("users/{}", home.account), None)
+            .await?;
+        let device = user["devices"][0]["id"].as_str().expect("a device").to_owned();
+        for version in ["1.1", "1.0"] {
+            let motion = json!({"type": "motion_detected", "device": device, "version": version, "wait": true,
+                                "id": format!("{device}_{version}")});
+            assert_eq!(statuses(&home.emit(&motion).await?), [200], "version {version}");
+        }
+        home.events_settle().await?;
+        home.install().await?;
+        home.link_with(&home.confirm().await?)
+            .await?
+            .must_be(StatusCode::CREATED, "the account is linked")?;
+        soon("both parked events are in the API", async || {
+            let events = home.events_of(&device).await?;
+            Ok(if events.len() == 2 {
+                Ok(())
+            } else {
+                Err(format!("{events:?}"))
+            })
+        })
+        .await
+    });
+}
+
+#[test]
+fn trap_82_a_doorbell_is_known_by_its_button() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let route = format!("/v1/devices/{device}");
+        assert_eq!(home.call(Method::GET, &route, None).await?.body["doorbell"], "unknown");
+        home.emit(&json!({"type": "button_press", "device": device, "wait": true}))
+            .await?;
+        home.events_settle().await?;
+        assert_eq!(home.call(Method::GET, &route, None).await?.body["doorbell"], "yes");
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_8_and_43_a_burst_of_webhooks_is_answered_200_each_and_recorded_once_each() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let now = clock::now().as_millisecond();
+        for number in 0..10 {
+            let motion = json!({"type": "motion_detected", "device": device, "id": format!("{device}_{number}"),
+                                "timestamp": now + number, "copies": 2, "wait": true});
+            assert_eq!(statuses(&home.emit(&motion).await?), [200, 200]);
+        }
+        let found = events(&home, &device).await?;
+        assert_eq!(found.len(), 10);
+        let time = |event: &Value| {
+            event["occurred_at"]
+                .as_str()
+                .and_then(|time| time.parse::<Timestamp>().ok())
+        };
+        let newest_first = found.is_sorted_by(|later, earlier| time(later) >= time(earlier));
+        assert!(newest_first, "{found:?}");
+
+        let route = |query: &str| format!("/v1/devices/{device}/events?limit=4{query}");
+        let mut seen = Vec::new();
+        let mut page = home.call(Method::GET, &route(""), None).await?.body;
+        loop {
+            let items = page["items"].as_array().cloned().unwrap_or_default();
+            seen.extend(items.iter().map(|event| event["event_id"].clone()));
+            let Some(next) = page["next"].as_str().map(str::to_owned) else {
+                break;
+            };
+            page = home
+                .call(Method::GET, &route(&format!("&cursor={next}")), None)
+                .await?
+                .body;
+        }
+        let all: Vec<_> = found.iter().map(|event| event["event_id"].clone()).collect();
+        assert_eq!(
+            seen, all,
+            "the pages are the list, with nothing twice and nothing left out"
+        );
+        Ok(())
+    });
+}
+
+/// Asks for a medium and waits until it is over, however it ends.
+async fn over(home: &Home<'_>, device: &str, what: &str, order: &Value) -> Result<Value, Failure> {
+    let asked = home
+        .call(Method::POST, &format!("/v1/devices/{device}/{what}"), Some(order))
+        .await?;
+    let asked = asked.must_be(StatusCode::ACCEPTED, "a medium that was asked for is on its way")?;
+    let route = format!("/v1/media/{}", asked.text("id")?);
+    soon("the medium is over", async || {
+        let medium = home.call(Method::GET, &route, None).await?.body;
+        let over = matches!(medium["state"].as_str(), Some("stored" | "failed" | "no_media"));
+        Ok(if over { Ok(medium) } else { Err(medium.to_string()) })
+    })
+    .await
+}
+
+#[test]
+fn trap_98_and_106_a_window_without_footage_is_no_media_and_may_be_asked_for_anew() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let long_ago = clock::now().as_millisecond() - 3_600_000;
+        let window = json!({"timestamp": long_ago, "duration": 5_000});
+        let medium = over(&home, &device, "clips", &window).await?;
+        assert_eq!(
+            (&medium["state"], &medium["reason"]),
+            (&json!("no_media"), &json!("TIMESTAMP_NOT_FOUND"))
+        );
+
+        let footage = json!({"footage": [{"start": long_ago - 1_000, "end": long_ago + 60_000}]});
+        let path = format!("users/{}/devices/{device}", home.account);
+        stack.ring().order(Method::PATCH, &path, Some(&footage)).await?;
+        let anew = over(&home, &device, "clips", &window).await?;
+        assert_eq!(anew["id"], medium["id"], "the same request is the same medium");
+        assert_eq!(anew["state"], "stored");
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_104_and_105_a_part_is_stored_as_a_part_with_its_true_window() {
+    among_others(async |stack| {
+        let start = clock::now().as_millisecond() - 600_000;
+        let footage = json!([{"start": start + 2_000, "end": start + 5_000}]);
+        let home = Home::linked(stack, &json!([{"preset": "doorbell", "footage": footage}])).await?;
+        let device = only_device(&home).await?;
+        let medium = over(
+            &home,
+            &device,
+            "clips",
+            &json!({"timestamp": start, "duration": 10_000}),
+        )
+        .await?;
+        assert_eq!(medium["state"], "stored", "{medium}");
+        assert_eq!(medium["partial"], true);
+        assert_eq!(medium["requested"], json!({"timestamp": start, "duration": 10_000}));
+        assert_eq!(medium["actual"], json!({"timestamp": start + 2_000, "duration": 3_000}));
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_99_a_clip_behind_a_redirect_is_fetched_by_the_same_post() {
+    among_others(async |stack| {
+        let now = clock::now().as_millisecond();
+        let door = json!({"preset": "doorbell", "clip_redirects": 2, "footage": [{"start": now - 60_000, "end": now}]});
+        let home = Home::linked(stack, &json!([door])).await?;
+        let device = only_device(&home).await?;
+        let medium = over(
+            &home,
+            &device,
+            "clips",
+            &json!({"timestamp": now - 50_000, "duration": 5_000}),
+        )
+        .await?;
+        assert_eq!(medium["state"], "stored", "{medium}");
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_120_a_device_with_privacy_zones_gives_no_pictures() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["privacy_camera"])).await?;
+        let device = only_device(&home).await?;
+        let now = clock::now().as_millisecond();
+        let clip = json!({"timestamp": now - 60_000, "duration": 5_000});
+        for (what, order) in [("clips", clip), ("snapshots", json!({}))] {
+            let refused = home
+                .call(Method::POST, &format!("/v1/devices/{device}/{what}"), Some(&order))
+                .await?;
+            is_problem(&refused, StatusCode::FORBIDDEN, "privacy-zones");
+        }
+        assert!(journal(&home, "path=*/media/*").await?.is_empty(), "Ring is not asked");
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_13_a_scope_that_leaves_something_out_is_no_reason_to_refresh() {
+    among_others(async |stack| {
+        let home = Home::of_strangers(stack, &json!(["doorbell"])).await?;
+        let path = format!("users/{}/install", home.account);
+        let scope = json!({"scope": "devices:read configurations:read"});
+        stack.ring().order(Method::POST, &path, Some(&scope)).await?;
+        home.link_with(&home.confirm().await?)
+            .await?
+            .must_be(StatusCode::CREATED, "the account is linked")?;
+        let device = only_device(&home).await?;
+        let now = clock::now().as_millisecond();
+        let medium = over(
+            &home,
+            &device,
+            "clips",
+            &json!({"timestamp": now - 60_000, "duration": 5_000}),
+        )
+        .await?;
+        assert_eq!(medium["state"], "failed", "{medium}");
+        assert!(journal(&home, "door=oauth&note=refresh_token").await?.is_empty());
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_9_and_10_a_refused_refresh_token_asks_for_a_new_link_and_the_old_link_takes_it() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let revoke = json!({"user": home.account, "which": "all"});
+        stack.ring().order(Method::POST, "tokens/revoke", Some(&revoke)).await?;
+        minute(stack, SignedDuration::from_hours(30)).await?;
+        let link = home.call(Method::GET, "/v1/links", None).await?.body["items"][0].clone();
+        assert_eq!(link["status"], "relink_required");
+        let devices = home.call(Method::GET, "/v1/devices", None).await?;
+        assert_eq!(
+            devices.body["items"][0]["ring"], "degraded",
+            "the last known state, and that it is that"
+        );
+
+        home.install().await?;
+        let again = home
+            .link_with(&home.confirm().await?)
+            .await?
+            .must_be(StatusCode::CREATED, "it is linked anew")?;
+        assert_eq!(
+            (&again.body["id"], &again.body["status"]),
+            (&link["id"], &json!("completed"))
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_11_a_wrong_client_secret_marks_no_grant() {
+    alone(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let refused = json!({"path": "/oauth/token", "count": null, "do": "answer", "status": 401,
+                             "body": {"error": "invalid_client"}});
+        fault(stack, refused).await?;
+        minute(stack, SignedDuration::from_hours(30)).await?;
+        let link = home.call(Method::GET, "/v1/links", None).await?.body["items"][0].clone();
+        assert_eq!(link["status"], "completed");
+        stack.ring().order(Method::DELETE, "faults", None).await?;
+        // The circuit at the token endpoint closes by itself.
+        soon("the pair is renewed once the secret is right", async || {
+            minute(stack, SignedDuration::from_hours(30)).await?;
+            let rotations = at_ring(stack, &home.account).await?["families"][0]["rotations"].clone();
+            Ok(if rotations == 1 {
+                Ok(())
+            } else {
+                Err(rotations.to_string())
+            })
+        })
+        .await
+    });
+}
+
+#[test]
+fn trap_42_only_a_signature_that_no_key_verifies_is_refused() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        for (key, expected) in [("wrong", 401), ("none", 401), ("current", 200)] {
+            let event = json!({"type": "button_press", "device": device, "key": key, "wait": true});
+            assert_eq!(statuses(&home.emit(&event).await?), [expected], "{key}");
+        }
+        assert_eq!(events(&home, &device).await?.len(), 1);
+        Ok(())
+    });
+}
