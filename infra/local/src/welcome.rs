@@ -44,7 +44,20 @@ and then, for example:
     );
     if let Some(control) = &ring.control_url {
         // Writing to a string does not fail.
-        let _ = write!(text, "\nThe offline Ring takes orders at {control}/_sim/.\n");
+        let _ = write!(
+            text,
+            "
+The offline Ring takes orders ({control}/_sim/health lists them). One of its users installs the app, confirms, is
+linked to you, and then something moves at the door:
+
+  JOHN={control}/_sim/users/ava1.ring.account.DEMO.JOHN_1
+  curl -s -X POST $JOHN/install
+  curl -s -X POST $JOHN/confirm | python3 -c 'import json, sys; c = json.load(sys.stdin); c.pop(\"url\"); print(json.dumps(c))' |
+    curl -s -H \"$HOST\" -H \"$TOKEN\" -H 'Content-Type: application/json' -d @- $API/v1/links
+  curl -s -X POST -d '{{\"type\": \"motion_detected\"}}' $JOHN/events
+  curl -s -H \"$HOST\" -H \"$TOKEN\" $API/v1/events
+"
+        );
     }
     text
 }
