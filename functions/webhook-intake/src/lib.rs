@@ -115,11 +115,11 @@ impl Intake {
             return Err(Problem::new(ProblemType::Unavailable));
         }
         // The key may have been changed since: read the secret anew before an answer that loses the event for good.
-        if refused == SignatureError::Mismatch {
-            let keys = self.keys.reread(now).await.map_err(|error| out_of_reach(&error))?;
-            if let Ok(verified) = signature::verify(keys.all(), body, signatures.iter().copied()) {
-                return Ok(verified);
-            }
+        if refused == SignatureError::Mismatch
+            && let Some(keys) = self.keys.reread(now).await.map_err(|error| out_of_reach(&error))?
+            && let Ok(verified) = signature::verify(keys.all(), body, signatures.iter().copied())
+        {
+            return Ok(verified);
         }
         tracing::warn!(reason = %refused, body.size_bytes = body.len(), "a webhook without a valid signature is refused");
         Err(Problem::new(ProblemType::SignatureInvalid))

@@ -1,0 +1,190 @@
+//! Secrets Manager and SQS as far as the program calls them, behind TLS on the loopback, and what was asked of them.
+
+use std::net::SocketAddr;
+use std::ops::Sub;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fs, io};
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio_rustls::server::TlsStream;
+
+use crate::Failure;
+
+/// Where systems keep the certificates that they trust, as one file: Amazon Linux and Fedora, Debian, Alpine and macOS.
+const BUNDLES: [&str; 3] = [
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/cert.pem",
+];
+
+/// Both services, on one port.
+pub(crate) struct Aws {
+    address: SocketAddr,
+    bundle: PathBuf,
+    asked: Arc<Asked>,
+}
+
+/// How often they were called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Calls {
+    /// `GetSecretValue`.
+    pub(crate) secret_reads: u32,
+    /// `SendMessage`.
+    pub(crate) sends: u32,
+    /// Anything else.
+    pub(crate) others: u32,
+}
+
+impl Aws {
+    /// Serves a signing secret with this key, and a queue that takes everything.
+    pub(crate) async fn start(signing_key: &str) -> Result<Self, Failure> {
+        let identity = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+        // What AWS's own certificates cost is in the figures too: the program reads all that the system trusts.
+        let trusted = BUNDLES.iter().find_map(|path| fs::read_to_string(path).ok());
+        let bundle = Path::new(env!("CARGO_TARGET_TMPDIR")).join("intake-trusts.pem");
+        fs::write(&bundle, trusted.unwrap_or_default() + "\n" + &identity.cert.pem())?;
+
+        let key = PrivatePkcs8KeyDer::from(identity.signing_key.serialize_der());
+        let tls = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![identity.cert.into()], key.into())?;
+        let asked = Arc::new(Asked {
+            secret: json!({ "hmac_signing_key": signing_key }).to_string(),
+            log: Mutex::default(),
+        });
+        let routes = Router::new().fallback(answer).with_state(Arc::clone(&asked));
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let listener = Connections::of(listener, address, TlsAcceptor::from(Arc::new(tls)));
+        tokio::spawn(async { drop(axum::serve(listener, routes).await) });
+        Ok(Self { address, bundle, asked })
+    }
+
+    /// Where they are, as `AWS_ENDPOINT_URL` has it.
+    pub(crate) fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// The certificates to trust, as one file.
+    pub(crate) fn bundle(&self) -> &Path {
+        &self.bundle
+    }
+
+    /// What was called up to now.
+    pub(crate) fn calls(&self) -> Calls {
+        self.asked.log().calls
+    }
+
+    /// The body of the last message.
+    pub(crate) fn last_sent(&self) -> String {
+        self.asked.log().last_sent.clone()
+    }
+}
+
+impl Sub for Calls {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            secret_reads: self.secret_reads - before.secret_reads,
+            sends: self.sends - before.sends,
+            others: self.others - before.others,
+        }
+    }
+}
+
+struct Asked {
+    secret: String,
+    log: Mutex<Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    calls: Calls,
+    last_sent: String,
+}
+
+impl Asked {
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// AWS JSON, version 1.0 (SQS) and 1.1 (Secrets Manager): the operation stands in a header.
+async fn answer(State(asked): State<Arc<Asked>>, headers: HeaderMap, body: Bytes) -> Response {
+    let operation = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut log = asked.log();
+    match operation {
+        Some("secretsmanager.GetSecretValue") => {
+            log.calls.secret_reads += 1;
+            Json(json!({ "Name": body["SecretId"], "SecretString": asked.secret })).into_response()
+        }
+        Some("AmazonSQS.SendMessage") => {
+            log.calls.sends += 1;
+            log.last_sent = body["MessageBody"].as_str().unwrap_or_default().to_owned();
+            // SQS adds an MD5 of the body, which its client for Rust does not look at.
+            Json(json!({ "MessageId": "5fea7756-0ea4-451a-a703-a558b933e274" })).into_response()
+        }
+        Some("AmazonSQS.GetQueueAttributes") => {
+            log.calls.others += 1;
+            Json(json!({})).into_response()
+        }
+        _ => {
+            log.calls.others += 1;
+            StatusCode::NOT_IMPLEMENTED.into_response()
+        }
+    }
+}
+
+/// Connections whose handshakes are done, each at its own pace.
+struct Connections {
+    address: SocketAddr,
+    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+}
+
+impl Connections {
+    fn of(listener: TcpListener, address: SocketAddr, tls: TlsAcceptor) -> Self {
+        let (send, ready) = mpsc::channel(8);
+        tokio::spawn(async move {
+            while let Ok((stream, from)) = listener.accept().await {
+                let (send, tls) = (send.clone(), tls.clone());
+                tokio::spawn(async move {
+                    let _slower_without = stream.set_nodelay(true);
+                    // A handshake that fails is the program's to tell.
+                    if let Ok(stream) = tls.accept(stream).await {
+                        drop(send.send((stream, from)).await);
+                    }
+                });
+            }
+        });
+        Self { address, ready }
+    }
+}
+
+impl axum::serve::Listener for Connections {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        match self.ready.recv().await {
+            Some(connection) => connection,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        Ok(self.address)
+    }
+}

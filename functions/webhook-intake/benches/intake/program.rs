@@ -1,0 +1,98 @@
+//! The program under measurement as a process: started as Lambda starts it, looked at through `/proc`, always ended.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::Failure;
+use crate::aws::Aws;
+use crate::lambda::Lambda;
+
+/// A running program. It ends with this handle; and should this process be killed, then with the Runtime API.
+pub(crate) struct Program(Child);
+
+/// Resident memory, in bytes.
+pub(crate) struct Memory {
+    /// Now.
+    pub(crate) resident: u64,
+    /// At most, up to now.
+    pub(crate) peak: u64,
+}
+
+impl Program {
+    /// Starts it with the variables that Lambda and the template set, and no others.
+    pub(crate) fn start(program: &str, lambda: &Lambda, aws: &Aws) -> Result<Self, Failure> {
+        let written = File::create(log())?;
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("AWS_LAMBDA_RUNTIME_API", lambda.address())
+            .env("AWS_LAMBDA_FUNCTION_NAME", "webhook-intake")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/webhook-intake")
+            .env("AWS_LAMBDA_LOG_STREAM_NAME", "bench")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "bench")
+            .env("AWS_SECRET_ACCESS_KEY", "bench")
+            .env("AWS_ENDPOINT_URL", aws.url())
+            .env("SSL_CERT_FILE", aws.bundle())
+            .env("SIGNING_SECRET_ID", "signing")
+            .env("EVENTS_QUEUE_URL", format!("{}/123456789012/events", aws.url()))
+            .stdin(Stdio::null())
+            .stderr(written.try_clone()?)
+            .stdout(written);
+        Ok(Self(command.spawn()?))
+    }
+
+    /// The CPU time of all its threads (`schedstat`: nanoseconds on a CPU, waited for one, time slices).
+    pub(crate) fn cpu_time(&self) -> Result<Duration, Failure> {
+        let mut nanoseconds = 0;
+        for thread in fs::read_dir(self.proc().join("task"))? {
+            let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
+            nanoseconds += schedstat.split(' ').next().unwrap_or_default().parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    /// What it holds in memory.
+    pub(crate) fn memory(&self) -> Result<Memory, Failure> {
+        let status = fs::read_to_string(self.proc().join("status"))?;
+        let bytes = |field: &str| -> Result<u64, Failure> {
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
+            let kibibytes = line.and_then(|line| line.split_whitespace().nth(1));
+            Ok(kibibytes
+                .ok_or_else(|| format!("/proc has no {field}"))?
+                .parse::<u64>()?
+                * 1024)
+        };
+        Ok(Memory {
+            resident: bytes("VmRSS")?,
+            peak: bytes("VmHWM")?,
+        })
+    }
+
+    fn proc(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}", self.0.id()))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Neither fails for a child of ours that nobody has waited for.
+        let _killed = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
+/// The end of what the last program logged.
+pub(crate) fn last_words() -> String {
+    let said = fs::read_to_string(log()).unwrap_or_default();
+    let lines: Vec<_> = said.lines().collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
+}
+
+fn log() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/intake.log"))
+}
