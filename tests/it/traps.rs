@@ -1,11 +1,18 @@
 //! Where Ring's documentation misleads or is silent, and what the stack as a whole does there. Each test carries the number
 //! of its trap; what one crate alone decides is tested beside its code.
 
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_lambda::types::Environment;
 use jiff::{SignedDuration, Timestamp};
 use local::outside::{Answer, Home, at_ring, rows_about, schedule_at, soon, statuses};
 use local::{Failure, Stack};
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Method, StatusCode};
+use ring_partner::nonce::{self, LinkTime};
+use ring_partner::signature::SigningKey;
+use ring_partner::users::AccountId;
 use serde_json::{Value, json};
 use shared::edge::clock;
 
@@ -44,7 +51,8 @@ async fn journal(home: &Home<'_>, filter: &str) -> Result<Vec<Value>, Failure> {
     Ok(journal["items"].as_array().cloned().unwrap_or_default())
 }
 
-/// The minute that comes `later` than now, by the schedule's time.
+/// The minute that comes `later` than now, by the schedule's time. It comes for all accounts of the stack: who calls this
+/// is alone on it.
 async fn minute(stack: &Stack, later: SignedDuration) -> Result<Value, Failure> {
     stack.invoke("token-refresh", &schedule_at(clock::now() + later)).await
 }
@@ -363,37 +371,6 @@ fn trap_45_a_body_of_the_old_form_finds_its_account_by_the_device() {
 }
 
 #[test]
-fn trap_46_a_signed_body_that_makes_no_sense_is_answered_200_and_quarantined_once() {
-    among_others(async |stack| {
-        let marker = shared::edge::key::random("not json");
-        let sent = stack
-            .ring()
-            .order(Method::POST, "events/raw", Some(&json!({"body": marker, "wait": true})))
-            .await?;
-        assert_eq!(statuses(&sent), [200]);
-        let found = soon("the body is in quarantine", async || {
-            let queue = stack.outputs().queues.get("quarantine").expect("a queue");
-            let received = stack.aws().queues.receive_message().queue_url(queue);
-            let received = received
-                .max_number_of_messages(10)
-                .message_attribute_names("All")
-                .visibility_timeout(0);
-            let received = received.send().await.expect("the queue answers");
-            let mine = received
-                .messages()
-                .iter()
-                .find(|message| message.body() == Some(&marker));
-            let reason = mine.and_then(|mine| mine.message_attributes()?.get("reason")?.string_value());
-            Ok(reason
-                .map(str::to_owned)
-                .ok_or_else(|| format!("{} others", received.messages().len())))
-        });
-        assert_eq!(found.await?, "unparsable");
-        Ok(())
-    });
-}
-
-#[test]
 fn trap_51_a_replay_under_another_request_id_does_nothing() {
     among_others(async |stack| {
         let home = Home::linked(stack, &json!(["doorbell"])).await?;
@@ -469,7 +446,7 @@ fn trap_60_and_87_events_tell_a_devices_state_and_the_newest_wins_in_any_order()
 
 #[test]
 fn trap_63_an_account_without_devices_stays_linked() {
-    among_others(async |stack| {
+    alone(async |stack| {
         let home = Home::linked(stack, &json!([])).await?;
         minute(stack, SignedDuration::from_hours(30)).await?;
         let links = home.call(Method::GET, "/v1/links", None).await?;
@@ -571,7 +548,7 @@ fn trap_82_a_doorbell_is_known_by_its_button() {
 }
 
 #[test]
-fn trap_8_and_43_a_burst_of_webhooks_is_answered_200_each_and_recorded_once_each() {
+fn trap_49_and_58_a_burst_of_webhooks_is_answered_200_each_and_recorded_once_each() {
     among_others(async |stack| {
         let home = Home::linked(stack, &json!(["doorbell"])).await?;
         let device = only_device(&home).await?;
@@ -738,7 +715,7 @@ fn trap_13_a_scope_that_leaves_something_out_is_no_reason_to_refresh() {
 
 #[test]
 fn trap_9_and_10_a_refused_refresh_token_asks_for_a_new_link_and_the_old_link_takes_it() {
-    among_others(async |stack| {
+    alone(async |stack| {
         let home = Home::linked(stack, &json!(["doorbell"])).await?;
         let revoke = json!({"user": home.account, "which": "all"});
         stack.ring().order(Method::POST, "tokens/revoke", Some(&revoke)).await?;
@@ -800,5 +777,289 @@ fn trap_42_only_a_signature_that_no_key_verifies_is_refused() {
         }
         assert_eq!(events(&home, &device).await?.len(), 1);
         Ok(())
+    });
+}
+
+#[test]
+fn trap_8_each_grant_that_is_due_is_renewed_once_however_often_the_minute_comes() {
+    alone(async |stack| {
+        let (one, other) = (
+            Home::linked(stack, &json!([])).await?,
+            Home::linked(stack, &json!([])).await?,
+        );
+        for home in [&one, &other] {
+            // A day has passed for this grant.
+            for row in rows_about(stack, "grant", &home.account).await? {
+                let due = stack
+                    .aws()
+                    .tables
+                    .update_item()
+                    .table_name(&stack.outputs().tables["grant"]);
+                let due = due.key("pk", row["pk"].clone()).key("sk", row["sk"].clone());
+                let due = due.update_expression("SET due_at = :long_ago");
+                let due = due.expression_attribute_values(":long_ago", AttributeValue::N("1".to_owned()));
+                due.send().await.expect("the grant is due");
+            }
+        }
+        // The schedule delivers at least once.
+        let (first, second) = tokio::join!(minute(stack, SignedDuration::ZERO), minute(stack, SignedDuration::ZERO));
+        first.and(second)?;
+        for home in [one, other] {
+            let state = at_ring(stack, &home.account).await?;
+            assert_eq!(state["live_families"], 1, "no spent token was presented: {state}");
+            assert_eq!(journal(&home, "door=oauth&note=refresh_token").await?.len(), 1);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_25_a_nonce_is_good_for_600_seconds_and_not_from_the_future() {
+    among_others(async |stack| {
+        let home = Home::of_strangers(stack, &json!([])).await?;
+        home.install().await?;
+        let config = stack.ring().order(Method::GET, "config", None).await?;
+        let key = SigningKey::new(config["signing_key"].as_str().unwrap_or_default()).expect("a key");
+        let account = AccountId::new(home.account.clone()).expect("an account");
+        let nonce_of = |seconds_ago: i64| {
+            let time = clock::now().as_millisecond() - seconds_ago * 1000;
+            let time = LinkTime::parse(&time.to_string()).expect("a time");
+            json!({ "nonce": nonce::mint(&key, &time, &account).as_str(), "time": time.raw() })
+        };
+        is_problem(&home.link_with(&nonce_of(605)).await?, StatusCode::GONE, "link-expired");
+        is_problem(
+            &home.link_with(&nonce_of(-30)).await?,
+            StatusCode::BAD_REQUEST,
+            "link-time-invalid",
+        );
+        assert!(
+            journal(&home, "path=/v1/accounts/me/app-integrations")
+                .await?
+                .is_empty(),
+            "Ring is not asked"
+        );
+        let fresh = home.confirm().await?;
+        assert_eq!(home.link_with(&fresh).await?.status, StatusCode::CREATED);
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_27_33_and_34_the_right_grant_of_many_is_matched_at_once_and_devices_are_asked_for_after_the_post() {
+    among_others(async |stack| {
+        for _ in 0..5 {
+            Home::of_strangers(stack, &json!([])).await?.install().await?;
+        }
+        let home = Home::of_strangers(stack, &json!(["doorbell"])).await?;
+        home.install().await?;
+        assert_eq!(
+            home.link_with(&home.confirm().await?).await?.status,
+            StatusCode::CREATED
+        );
+        let mut calls = journal(&home, "door=api").await?;
+        calls.sort_by_key(|call| call["seq"].as_i64());
+        let calls: Vec<_> = calls
+            .iter()
+            .map(|call| format!("{} {}", text(&call["method"]), text(&call["path"])))
+            .collect();
+        assert_eq!(
+            calls,
+            [
+                "GET /v1/users/me",
+                "POST /v1/accounts/me/app-integrations",
+                "PATCH /v1/accounts/me/app-integrations",
+                "GET /v1/devices",
+            ]
+        );
+        Ok(())
+    });
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+#[test]
+fn trap_37_a_grant_that_ring_no_longer_knows_is_not_linked() {
+    alone(async |stack| {
+        let home = Home::of_strangers(stack, &json!([])).await?;
+        home.install().await?;
+        let integrations = "/v1/accounts/me/app-integrations";
+        fault(
+            stack,
+            json!({"method": "POST", "path": integrations, "do": "answer", "status": 404}),
+        )
+        .await?;
+        is_problem(
+            &home.link_with(&home.confirm().await?).await?,
+            StatusCode::NOT_FOUND,
+            "link-not-found",
+        );
+        let rows = rows_about(stack, "grant", &home.account).await?;
+        assert!(
+            rows.iter().all(|row| !row.contains_key("tokens")),
+            "its tokens are deleted: {rows:?}"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_38_a_refused_nonce_releases_the_claim() {
+    alone(async |stack| {
+        let home = Home::of_strangers(stack, &json!([])).await?;
+        home.install().await?;
+        let nonce = home.confirm().await?;
+        let refused = json!({"errors": [{"status": "400", "title": "Invalid Nonce"}]});
+        let path = "/v1/accounts/me/app-integrations";
+        fault(
+            stack,
+            json!({"method": "POST", "path": path, "do": "answer", "status": 400, "body": refused}),
+        )
+        .await?;
+        is_problem(&home.link_with(&nonce).await?, StatusCode::GONE, "link-expired");
+        assert_eq!(
+            home.link_with(&nonce).await?.status,
+            StatusCode::CREATED,
+            "the grant is still there"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_41_of_a_ring_user_the_account_is_kept_and_nothing_personal() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let user = stack
+            .ring()
+            .order(Method::GET, &format!("users/{}", home.account), None)
+            .await?;
+        for personal in [
+            text(&user["email"]),
+            text(&user["phone_number"]),
+            home.visitor.email.as_str(),
+        ] {
+            assert!(personal.len() > 5, "{user}");
+            for noun in ["grant", "link", "event", "device", "media"] {
+                assert!(rows_about(stack, noun, personal).await?.is_empty(), "{noun}");
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_49_an_event_that_was_killed_half_way_is_resumed_by_its_repeat() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let press = json!({"type": "button_press", "device": device, "id": format!("{device}_1"),
+                           "timestamp": clock::now().as_millisecond(), "wait": true});
+        home.emit(&press).await?;
+        let event = text(&events(&home, &device).await?[0]["event_id"]).to_owned();
+
+        // As a crash between the record and its effects leaves it: pending, and the device as it was.
+        let tables = &stack.outputs().tables;
+        let pending = AttributeValue::M(HashMap::from([
+            ("state".to_owned(), AttributeValue::S("pending".to_owned())),
+            (
+                "effects".to_owned(),
+                AttributeValue::L(vec![AttributeValue::S("device_state".to_owned())]),
+            ),
+        ]));
+        let update = |table: &str, pk: String, sk: String| {
+            let update = stack.aws().tables.update_item().table_name(table);
+            update.key("pk", AttributeValue::S(pk)).key("sk", AttributeValue::S(sk))
+        };
+        let back = update(&tables["event"], event.clone(), "event".to_owned());
+        let back = back
+            .update_expression("SET progress = :pending")
+            .expression_attribute_values(":pending", pending);
+        back.send().await.expect("the record is set back");
+        let forgotten = update(
+            &tables["device"],
+            format!("account#{}", home.account),
+            format!("device#{device}"),
+        );
+        forgotten
+            .update_expression("REMOVE doorbell")
+            .send()
+            .await
+            .expect("the device is set back");
+
+        home.emit(&press).await?;
+        assert_eq!(events(&home, &device).await?.len(), 1);
+        let device = home.call(Method::GET, &format!("/v1/devices/{device}"), None).await?;
+        assert_eq!(device.body["doorbell"], "yes", "the effect has come");
+        let record = rows_about(stack, "event", &event).await?;
+        assert!(format!("{record:?}").contains("done"), "{record:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_59_no_path_of_rings_is_redirected() {
+    among_others(async |stack| {
+        for route in ["/ring/webhook/", "/ring/token", "/ring/webhooks"] {
+            let answer = stack
+                .request(Method::POST, route)
+                .body("{}")
+                .send()
+                .await
+                .expect("the gateway answers");
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{route}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_43_and_70_a_queue_out_of_reach_is_503_and_rings_retry_brings_the_event() {
+    alone(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let intake = &stack.outputs().functions["webhook-intake"];
+        let functions = &stack.aws().functions;
+        let now = functions
+            .get_function_configuration()
+            .function_name(intake)
+            .send()
+            .await
+            .expect("its settings");
+        let right = now
+            .environment
+            .and_then(|environment| environment.variables)
+            .expect("its variables");
+        let set = async |variables: HashMap<String, String>| {
+            let environment = Environment::builder().set_variables(Some(variables)).build();
+            let update = functions
+                .update_function_configuration()
+                .function_name(intake)
+                .environment(environment);
+            update.send().await.expect("the settings are changed");
+        };
+        let mut wrong = right.clone();
+        wrong.insert(
+            "EVENTS_QUEUE_URL".to_owned(),
+            format!("{}-that-is-not", right["EVENTS_QUEUE_URL"]),
+        );
+
+        set(wrong).await;
+        let sent = home
+            .emit(&json!({"type": "button_press", "device": device, "wait": true}))
+            .await;
+        set(right).await;
+        let sent = sent?;
+        assert_eq!(statuses(&sent), [503], "{sent}");
+        soon("Ring's retry has brought the event", async || {
+            let events = home.events_of(&device).await?;
+            Ok(if events.len() == 1 {
+                Ok(())
+            } else {
+                Err(format!("{events:?}"))
+            })
+        })
+        .await
     });
 }

@@ -48,8 +48,7 @@ use shared::link::{Link, LinkStatus};
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
 
-/// Linking is rare, and a nonce under a key of a moment ago must be known at once.
-const KEYS_KEPT_FOR: Duration = Duration::from_secs(10);
+const KEYS_KEPT_FOR: Duration = Duration::from_secs(300);
 /// How long a renewed token is waited for. In step with the function's time-out in the template.
 const REFRESH_WITHIN: Duration = Duration::from_secs(20);
 /// What a client that came before its token is told to wait.
@@ -128,6 +127,14 @@ impl App {
         match self.keys.get(clock::now()).await {
             Ok(keys) => Ok(keys),
             Err(error) => self.keys.last_known().ok_or_else(|| unavailable(&error)),
+        }
+    }
+
+    /// The signing keys read anew, where a nonce fits nothing under those in memory: it may be of a key of a moment ago.
+    async fn newer_keys<T>(&self, found: &Result<T, ClaimError>) -> Option<SigningKeys> {
+        match found {
+            Err(ClaimError::NotFound) => self.keys.reread(clock::now()).await.ok().flatten(),
+            _ => None,
         }
     }
 }
@@ -213,11 +220,11 @@ async fn preview(
     let (nonce, time) = asked.parse()?;
     let now = clock::now();
     let keys = app.keys().await?;
-    let found = app
-        .claims
-        .matching(&user.user_id, &nonce, &time, keys.all(), now)
-        .await
-        .map_err(problem_of)?;
+    let mut found = app.claims.matching(&user.user_id, &nonce, &time, keys.all(), now).await;
+    if let Some(keys) = app.newer_keys(&found).await {
+        found = app.claims.matching(&user.user_id, &nonce, &time, keys.all(), now).await;
+    }
+    let found = found.map_err(problem_of)?;
     let (grant, account) = match found {
         Match::Waiting(grant, account) => (grant, account),
         Match::Linked(link) => (link.grant_id.clone(), link.account_id.clone()),
@@ -249,12 +256,11 @@ async fn create(
         nonce,
         time,
     };
-    let linked = app
-        .claims
-        .link(&attempt, keys.all(), clock::now())
-        .await
-        .map_err(problem_of)?;
-    let (link, status) = match linked {
+    let mut linked = app.claims.link(&attempt, keys.all(), clock::now()).await;
+    if let Some(keys) = app.newer_keys(&linked).await {
+        linked = app.claims.link(&attempt, keys.all(), clock::now()).await;
+    }
+    let (link, status) = match linked.map_err(problem_of)? {
         Linked::Now(link) => (link, StatusCode::CREATED),
         Linked::Before(link) => (link, StatusCode::OK),
     };

@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn trap_106_footage_of_a_moment_ago_is_waited_for_and_then_given_up() {
+    fn trap_106_and_107_footage_of_a_moment_ago_is_waited_for_and_then_given_up() {
         let waits: Vec<_> = (1..=5)
             .map(|tries| footage_wait(&clip_that_ended(1), tries, now()).map(|wait| wait.as_secs()))
             .collect();

@@ -402,7 +402,7 @@ impl Home<'_> {
         )
     }
 
-    /// While the signing key is rotated the previous one is still good, and no other.
+    /// While the signing key is rotated the previous one and the new one are good, and no other.
     async fn rotate(&self, device: &str) -> Result<Proved<()>, Failure> {
         let before = self.events_of(device).await?.len();
         let keys = self.stack.ring().order(Method::POST, "keys/rotate", None).await?;
@@ -411,7 +411,7 @@ impl Home<'_> {
             .write_secrets(&key("signing_key"), Some(&key("signing_key_previous")))
             .await?;
 
-        for (key, expected) in [("previous", 200), ("wrong", 401)] {
+        for (key, expected) in [("previous", 200), ("current", 200), ("wrong", 401)] {
             let event = json!({ "type": "button_press", "device": device, "key": key, "wait": true });
             let emitted = self.emit(&event).await?;
             let claimed = format!("an event under the {key} key is answered with {expected}");
@@ -420,13 +420,13 @@ impl Home<'_> {
         self.events_settle().await?;
         let events = self.events_of(device).await?;
         claim(
-            events.len() == before + 1,
-            "the good one is recorded, the other is not",
+            events.len() == before + 2,
+            "the good ones are recorded, the other is not",
             &events,
         )?;
         proved(
             (),
-            "an event under the previous key is recorded; one under a wrong key: 401, not recorded",
+            "events under the previous and the new key are recorded; one under a wrong key: 401, not recorded",
         )
     }
 

@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use super::aws::Cause;
 
-/// A secret that was read less than this ago is not read again, whatever a caller suspects.
-const LEAST_AGE: Duration = Duration::from_secs(10);
+/// A secret that was read anew less than this ago is not read anew again, whatever a caller suspects.
+const HOLD: Duration = Duration::from_secs(10);
 
 /// Why a secret is not at hand.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,9 @@ pub enum SecretError {
 struct Kept<T> {
     value: T,
     read_at: Timestamp,
+    /// When it was last read because what was in memory seemed to be out of date. A read for another reason does not
+    /// count: the secret may have been changed right after it.
+    reread_at: Option<Timestamp>,
 }
 
 /// One secret of the form `T`, kept in memory for at most `keep`.
@@ -65,50 +68,66 @@ impl<T: FromSecret> Secret<T> {
 
     /// The secret, from memory where it is young enough.
     pub async fn get(&self, now: Timestamp) -> Result<T, SecretError> {
-        self.younger_than(self.keep, now).await
-    }
-
-    /// The secret, read anew unless that was done in the last 10 s: for when what is in memory seems to be out of date.
-    pub async fn reread(&self, now: Timestamp) -> Result<T, SecretError> {
-        self.younger_than(LEAST_AGE, now).await
-    }
-
-    /// The secret from memory, however old: for when it can't be read.
-    pub fn last_known(&self) -> Option<T> {
-        self.kept().as_ref().map(|kept| kept.value.clone())
-    }
-
-    async fn younger_than(&self, age: Duration, now: Timestamp) -> Result<T, SecretError> {
-        if let Some(value) = self.in_memory(age, now) {
+        let young = |kept: &Kept<T>| age(kept.read_at, now) < self.keep;
+        if let Some(value) = self.in_memory(young) {
             return Ok(value);
         }
         // One read at a time: whoever waited here finds what the first one read.
         let _one_read = self.reading.lock().await;
-        if let Some(value) = self.in_memory(age, now) {
-            return Ok(value);
+        match self.in_memory(young) {
+            Some(value) => Ok(value),
+            None => self.read(now, false).await,
         }
+    }
+
+    /// The secret, read anew: for when what is in memory seems to be out of date. `None`: that was done in the last 10 s,
+    /// and what is in memory is what there is.
+    pub async fn reread(&self, now: Timestamp) -> Result<Option<T>, SecretError> {
+        let held = |kept: &Kept<T>| kept.reread_at.is_some_and(|reread_at| age(reread_at, now) < HOLD);
+        let _one_read = self.reading.lock().await;
+        match self.in_memory(held) {
+            Some(_) => Ok(None),
+            None => self.read(now, true).await.map(Some),
+        }
+    }
+
+    /// The secret from memory, however old: for when it can't be read.
+    pub fn last_known(&self) -> Option<T> {
+        self.in_memory(|_| true)
+    }
+
+    async fn read(&self, now: Timestamp, anew: bool) -> Result<T, SecretError> {
         let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
         let answer = answer.map_err(|error| SecretError::Unavailable(error.into()))?;
         let text = answer
             .secret_string()
             .ok_or(SecretError::Malformed("it has no string"))?;
         let value = T::from_secret(text)?;
-        *self.kept() = Some(Kept {
+        let mut kept = self.kept();
+        let before = kept.as_ref().and_then(|kept| kept.reread_at);
+        let reread_at = if anew { Some(now) } else { before };
+        *kept = Some(Kept {
             value: value.clone(),
             read_at: now,
+            reread_at,
         });
         Ok(value)
     }
 
-    fn in_memory(&self, age: Duration, now: Timestamp) -> Option<T> {
-        let kept = self.kept();
-        let kept = kept.as_ref()?;
-        (now.duration_since(kept.read_at).unsigned_abs() < age).then(|| kept.value.clone())
+    fn in_memory(&self, serves: impl Fn(&Kept<T>) -> bool) -> Option<T> {
+        self.kept()
+            .as_ref()
+            .filter(|kept| serves(kept))
+            .map(|kept| kept.value.clone())
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Option<Kept<T>>> {
         self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+fn age(then: Timestamp, now: Timestamp) -> Duration {
+    now.duration_since(then).unsigned_abs()
 }
 
 /// `{"client_id","client_secret"}`, the secret `OAUTH_SECRET_ID`.

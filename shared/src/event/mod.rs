@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn trap_47_a_late_retry_or_replay_is_taken_and_only_what_is_past_telling_apart_is_not() {
+    fn trap_47_and_48_a_late_retry_or_replay_is_taken_and_only_what_is_past_telling_apart_is_not() {
         let mut record = record(MOTION);
         assert!(!record.is_too_old());
         record.received_at = "2026-02-16T13:39:57Z".parse().unwrap();

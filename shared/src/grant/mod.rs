@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_that_nobody_claims_is_given_up_after_thirty_days() {
+    fn trap_21_a_grant_that_nobody_claims_is_given_up_after_thirty_days() {
         let month = 30 * 24 * 3600;
         assert!(!unclaimed().is_given_up(at(month)));
         assert!(unclaimed().is_given_up(at(month + 2)));

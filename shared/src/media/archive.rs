@@ -323,7 +323,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn however_a_body_comes_its_parts_are_whole_and_in_order(
+        fn trap_115_however_a_body_comes_its_parts_are_whole_and_in_order(
             chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..12),
             size in 1_usize..24,
         ) {
