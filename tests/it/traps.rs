@@ -345,6 +345,68 @@ fn trap_36_a_nonce_whose_answer_was_lost_is_looked_into_and_not_sent_again() {
 }
 
 #[test]
+fn trap_36_a_claim_that_was_left_half_way_is_resumed_when_its_time_is_up() {
+    alone(async |stack| {
+        let home = Home::of_strangers(stack, &json!(["doorbell"])).await?;
+        home.install().await?;
+        let integrations = "/v1/accounts/me/app-integrations";
+        fault(
+            stack,
+            json!({"method": "POST", "path": integrations, "do": "lose_answer"}),
+        )
+        .await?;
+        let broken = json!({"method": "PATCH", "path": integrations, "count": null, "do": "answer", "status": 500});
+        fault(stack, broken).await?;
+        let nonce = home.confirm().await?;
+        is_problem(
+            &home.link_with(&nonce).await?,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ring-unavailable",
+        );
+        is_problem(
+            &home.link_with(&nonce).await?,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ring-unavailable",
+        );
+        stack.ring().order(Method::DELETE, "faults", None).await?;
+
+        // The claim's time runs out.
+        let rows = rows_about(stack, "grant", "claiming").await?;
+        let mine = rows
+            .iter()
+            .find(|row| format!("{row:?}").contains(&home.account))
+            .expect("a claim");
+        let back = stack
+            .aws()
+            .tables
+            .update_item()
+            .table_name(&stack.outputs().tables["grant"]);
+        let back = back.key("pk", mine["pk"].clone()).key("sk", mine["sk"].clone());
+        let back = back.update_expression("SET #life.#claim.#until = :long_ago");
+        let back = back
+            .expression_attribute_names("#life", "life")
+            .expression_attribute_names("#claim", "claim");
+        let back = back.expression_attribute_names("#until", "until");
+        let back = back.expression_attribute_values(":long_ago", AttributeValue::N("1".to_owned()));
+        back.send().await.expect("the claim's time is up");
+        // The client's circuit at this endpoint closes by itself.
+        soon("the link is completed", async || {
+            minute(stack, SignedDuration::from_secs(400)).await?;
+            let links = home.call(Method::GET, "/v1/links", None).await?.body["items"].clone();
+            Ok(if links[0]["status"] == "completed" {
+                Ok(())
+            } else {
+                Err(links.to_string())
+            })
+        })
+        .await?;
+        let posts = journal(&home, &format!("method=POST&path={integrations}")).await?;
+        assert_eq!(posts.len(), 1, "the nonce is not sent again");
+        Ok(())
+    });
+}
+
+#[test]
 fn trap_44_and_52_an_unknown_type_is_recorded_as_it_came() {
     among_others(async |stack| {
         let home = Home::linked(stack, &json!(["doorbell"])).await?;
@@ -445,10 +507,20 @@ fn trap_60_and_87_events_tell_a_devices_state_and_the_newest_wins_in_any_order()
 }
 
 #[test]
-fn trap_63_an_account_without_devices_stays_linked() {
+fn trap_63_an_account_without_devices_stays_linked_and_is_listed_anew_daily() {
     alone(async |stack| {
         let home = Home::linked(stack, &json!([])).await?;
+        let due_at = async || {
+            let rows = rows_about(stack, "link", &home.account).await?;
+            let due = rows
+                .iter()
+                .find_map(|row| row.get("due_at")?.as_n().ok()?.parse::<i64>().ok());
+            Ok::<_, Failure>(due.expect("a link is due some day"))
+        };
+        let (before, listings) = (due_at().await?, journal(&home, "path=/v1/devices").await?.len());
         minute(stack, SignedDuration::from_hours(30)).await?;
+        assert!(due_at().await? > before, "the next listing is a day away");
+        assert_eq!(journal(&home, "path=/v1/devices").await?.len(), listings + 1);
         let links = home.call(Method::GET, "/v1/links", None).await?;
         assert_eq!(links.body["items"][0]["status"], "completed");
         Ok(())

@@ -38,7 +38,9 @@ use shared::link::store::Links;
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
 
-/// How long a renewed token is waited for. In step with the function's time-out in the template.
+/// How long an added device is asked for. In step with the function's time-out in the template.
+const FETCH_WITHIN: Duration = Duration::from_secs(25);
+/// How long a renewed token is waited for.
 const REFRESH_WITHIN: Duration = Duration::from_secs(20);
 
 /// The event processor.
@@ -62,6 +64,8 @@ enum Undone {
     Bus(#[from] BusError),
     #[error(transparent)]
     Call(#[from] CallError),
+    #[error("Ring took too long to tell about a device")]
+    Slow,
 }
 
 impl EventProcessor {
@@ -228,7 +232,10 @@ impl EventProcessor {
                 }
                 Ok(())
             }
-            (Effect::FetchDevice, Some(device)) => self.fetch(link, device).await,
+            // The others of the batch do not wait for longer than this.
+            (Effect::FetchDevice, Some(device)) => tokio::time::timeout(FETCH_WITHIN, self.fetch(link, device))
+                .await
+                .map_err(|_| Undone::Slow)?,
             (Effect::DeviceState | Effect::FetchDevice, None) => Ok(()),
             (Effect::Announce, device) => {
                 let name = match device {

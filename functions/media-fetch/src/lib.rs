@@ -17,7 +17,7 @@ use ring_partner::error::Decision;
 use ring_partner::media::Media as RingMedia;
 use serde::{Deserialize, Serialize};
 use shared::device::store::Devices;
-use shared::edge::batch::{Outcome, Source, received};
+use shared::edge::batch::{self, Outcome, Source, received};
 use shared::edge::bus::{Bus, BusError};
 use shared::edge::clock::signed;
 use shared::edge::function::Function;
@@ -149,6 +149,14 @@ impl MediaFetch {
             self.media.keep(&medium).await?;
             return Ok(Outcome::Done);
         };
+        // Zones may have been drawn since it was asked for.
+        let known = self.devices.get(&medium.account_id, &medium.device_id).await?;
+        if !known.is_some_and(|known| known.may_be_shown()) {
+            medium.progress = failed("privacy_zones");
+            self.media.keep(&medium).await?;
+            self.announce(medium, &link).await?;
+            return Ok(Outcome::Done);
+        }
         let outcome = match self.fetch(&medium, &link).await {
             Ok(object) => {
                 medium.progress = Progress::Stored {
@@ -374,8 +382,9 @@ fn verdict(error: &Undone, medium: &Medium, tries: u32, now: Timestamp) -> Verdi
         Decision::GiveUp => Verdict::Failed(or("refused")),
         Decision::Offline => again("device_offline"),
         Decision::Refresh => again("unauthorized"),
-        Decision::RetryAfter(wait) if given_up || wait < Duration::from_secs(2) => again("ring_unavailable"),
-        Decision::RetryAfter(wait) => Verdict::Later(wait),
+        Decision::RetryAfter(_) if given_up => Verdict::Failed("ring_unavailable".to_owned()),
+        // Never sooner than the queue's own waits: they last for longer than we try.
+        Decision::RetryAfter(wait) => Verdict::Later(wait.max(batch::wait(tries))),
     }
 }
 

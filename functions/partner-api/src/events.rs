@@ -83,7 +83,7 @@ pub(crate) async fn of_user(
     Params(asked): Params<Asked>,
 ) -> Result<Response, Problem> {
     let links = app.links_of(&user).await?;
-    let each = links.iter().map(|link| app.devices.of_account(&link.account_id));
+    let each = links.iter().map(|link| app.devices.ever_of_account(&link.account_id));
     let known = futures_util::future::try_join_all(each)
         .await
         .map_err(|error| unavailable(&error))?;

@@ -240,12 +240,7 @@ async fn ask(
     once: Option<String>,
     now: Timestamp,
 ) -> Result<Response, Problem> {
-    // Masking is not built, so that a device with privacy zones gives no pictures at all.
-    if known
-        .configurations
-        .as_ref()
-        .is_some_and(|set| !set.privacy_zones().is_empty())
-    {
+    if !known.may_be_shown() {
         return Err(Problem::new(ProblemType::PrivacyZones));
     }
     let (account, device) = (link.account_id.clone(), known.device_id.clone());
@@ -254,7 +249,8 @@ async fn ask(
         medium.id = MediumId::now(&medium.account_id, &medium.device_id, medium.request.kind(), &once);
     }
     let medium = app.media.request(medium).await.map_err(|error| unavailable(&error))?;
-    if medium.progress == Progress::Requested {
+    let stuck = matches!(medium.progress, Progress::Fetching { until } if until <= now);
+    if stuck || medium.progress == Progress::Requested {
         app.media_queue
             .send(medium.fetch_message())
             .await

@@ -38,8 +38,12 @@ const CREDENTIALS_KEPT_FOR: Duration = Duration::from_secs(300);
 /// How long a repeat of a code waits for the outcome of the first.
 const WAIT_FOR_THE_FIRST: Duration = Duration::from_secs(5);
 const LOOK_AGAIN_EVERY: Duration = Duration::from_millis(200);
-/// How long a pair that Ring gave is tried to be saved. In step with the function's time-out in the template.
+/// How long a pair that Ring gave is tried to be saved. Everything before it takes 35 s at most, and the function's
+/// time-out in the template is longer than both together, though the gateway waits for 30 s alone: a code that comes again
+/// then finds its tokens saved.
 const SAVE_WITHIN: Duration = Duration::from_secs(20);
+/// How long an answer waits for whose the grant is.
+const RESOLVE_WITHIN: Duration = Duration::from_secs(3);
 
 /// The token exchange.
 #[derive(Debug)]
@@ -114,7 +118,11 @@ impl Exchange {
         };
         let now = clock::now();
         let grant = self.save(ready, &answer, &hash, now).await?;
-        self.resolve(grant, &answer.access_token, now).await;
+        // The tokens are saved: that Ring is slow to tell whose they are is no reason to fail.
+        let resolved = tokio::time::timeout(RESOLVE_WITHIN, self.resolve(grant, &answer.access_token, now));
+        if resolved.await.is_err() {
+            tracing::warn!("a grant is saved; Ring has not told in time whose it is");
+        }
         Ok(())
     }
 
@@ -155,12 +163,19 @@ impl Exchange {
     async fn not_exchanged(&self, hash: &str, error: &TokenError) -> Problem {
         let (kept, problem) = match error {
             TokenError::InvalidGrant | TokenError::Rejected { .. } => (self.grants.refuse_code(hash).await, refused()),
-            TokenError::InvalidClient | TokenError::NotSent(_) | TokenError::Unavailable { .. } => (
+            TokenError::InvalidClient
+            | TokenError::NotSent(_)
+            | TokenError::Unavailable {
+                status: 408 | 429 | 503,
+                ..
+            } => (
                 self.grants.give_back_code(hash).await,
                 Problem::new(ProblemType::RingUnavailable),
             ),
             // It may be spent, and the answer is lost: nobody presents it again.
-            TokenError::Unclear(_) => (Ok(()), Problem::new(ProblemType::RingUnavailable)),
+            TokenError::Unavailable { .. } | TokenError::Unclear(_) => {
+                (Ok(()), Problem::new(ProblemType::RingUnavailable))
+            }
         };
         let alarm = matches!(error, TokenError::InvalidClient).then_some("invalid_client");
         tracing::error!(

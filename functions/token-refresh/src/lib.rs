@@ -43,7 +43,10 @@ const MOST_A_MINUTE: usize = 1_000;
 /// How many are worked on side by side. With answers of 200 ms and more it holds the renewals below their share of the
 /// 100 requests a second that Ring allows a client (Ring: Rate Limiting).
 const AT_ONCE: usize = 4;
-/// Nothing new is begun after this: the next minute goes on.
+/// A link that could not be settled is looked at again after this.
+const UNSETTLED_WAITS_FOR: Duration = Duration::from_secs(300);
+/// Nothing new is begun after this, which leaves the last one begun the time to end well before the function's time-out
+/// in the template: a renewal that is cut off between Ring's answer and its being saved loses a pair: the next minute goes on.
 const BEGIN_WITHIN: Duration = Duration::from_secs(45);
 
 /// What wakes this function.
@@ -225,16 +228,16 @@ impl TokenRefresh {
             return Ok(Step::Nothing);
         };
         match &grant.life {
+            Life::Resolving { .. } | Life::Unclaimed { .. } if grant.is_given_up(time) => {
+                self.refresher.give_up(grant, clock::now()).await?;
+                Ok(Step::Ended)
+            }
             Life::Resolving { .. } => self.resolve(grant).await,
             Life::Claiming { .. } => {
                 if let Some(link) = self.claims.resume(grant, clock::now()).await? {
                     self.settler.settle(link, clock::now()).await?;
                 }
                 Ok(Step::Nothing)
-            }
-            Life::Unclaimed { .. } if grant.is_given_up(time) => {
-                self.refresher.give_up(grant, clock::now()).await?;
-                Ok(Step::Ended)
             }
             Life::Unclaimed { .. } | Life::Confirmed | Life::Linked => {
                 let generation = grant.tokens.map_or(0, |tokens| tokens.generation);
@@ -284,7 +287,12 @@ impl TokenRefresh {
         } else {
             link
         };
-        self.settler.settle(link, clock::now()).await?;
+        if let Err(error) = self.settler.settle(link, clock::now()).await {
+            self.links
+                .put_off(account, clock::now() + signed(UNSETTLED_WAITS_FOR))
+                .await?;
+            return Err(error.into());
+        }
         Ok(())
     }
 }

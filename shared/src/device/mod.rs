@@ -45,6 +45,15 @@ impl Known {
         self.present.as_ref().is_none_or(|told| told.is)
     }
 
+    /// Whether its pictures may be fetched: masking is not built, so only where it is known that there are no privacy zones
+    /// (Ring: Configurations, "always obscure or avoid processing areas marked as privacy zones").
+    #[must_use]
+    pub fn may_be_shown(&self) -> bool {
+        self.configurations
+            .as_ref()
+            .is_some_and(|set| set.privacy_zones().is_empty())
+    }
+
     /// When what we know was true: the newest of what was asked and what was told.
     #[must_use]
     pub fn as_of(&self) -> Option<Timestamp> {

@@ -37,12 +37,13 @@ impl Devices {
 
     /// All devices of an account that it has now.
     pub async fn of_account(&self, account: &AccountId) -> Result<Vec<Known>, StoreError> {
-        let mut known = self.all_of_account(account).await?;
+        let mut known = self.ever_of_account(account).await?;
         known.retain(Known::is_present);
         Ok(known)
     }
 
-    async fn all_of_account(&self, account: &AccountId) -> Result<Vec<Known>, StoreError> {
+    /// All devices of an account, those among them that it has no more.
+    pub async fn ever_of_account(&self, account: &AccountId) -> Result<Vec<Known>, StoreError> {
         self.table.partition(&account_pk(account), MOST_DEVICES).await
     }
 
@@ -86,7 +87,7 @@ impl Devices {
         devices: Vec<Device>,
         asked_at: Timestamp,
     ) -> Result<(), StoreError> {
-        let before = self.all_of_account(account).await?;
+        let before = self.ever_of_account(account).await?;
         let gone = before
             .into_iter()
             .filter(|known| !devices.iter().any(|device| device.id == known.device_id));
@@ -140,7 +141,7 @@ impl Devices {
 
     /// Forgets all devices of an account.
     pub async fn forget_account(&self, account: &AccountId) -> Result<(), StoreError> {
-        let known = self.all_of_account(account).await?;
+        let known = self.ever_of_account(account).await?;
         let rows: Vec<_> = known
             .iter()
             .map(|known| device_row(account, &known.device_id))

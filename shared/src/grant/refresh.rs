@@ -245,10 +245,6 @@ impl Refresher {
         {
             return Ok(RefreshOutcome::Fresh);
         }
-        let outcome = match read_again.life {
-            Life::Confirmed | Life::Linked | Life::RelinkRequired { .. } => RefreshOutcome::RelinkRequired,
-            _ => RefreshOutcome::Ended,
-        };
         if let Ok(refused) = read_again.refused() {
             let with = self.relink_required(&refused, now).await?;
             self.grants
@@ -263,7 +259,7 @@ impl Refresher {
             );
         }
         self.give_back(grant, lease, None).await;
-        Ok(outcome)
+        Ok(RefreshOutcome::RelinkRequired)
     }
 
     /// The link of a refused grant says so in the same moment; its user is told when it is settled.

@@ -163,6 +163,13 @@ impl Grants {
         now: Timestamp,
         with: Vec<Write>,
     ) -> Result<(), StoreError> {
+        let mut writes = self.writes(grant, due, now)?;
+        writes.extend(with);
+        self.table.together(writes).await
+    }
+
+    /// The writes of a step, to go together with those of another.
+    pub fn writes(&self, grant: &Grant, due: Option<Timestamp>, now: Timestamp) -> Result<Vec<Write>, StoreError> {
         let mut writes = vec![self.step(grant, due, now)?];
         match (&grant.life, &grant.account_id) {
             (Life::Unclaimed { since }, Some(account_id)) => {
@@ -174,11 +181,10 @@ impl Grants {
                 writes.push(Write::put(self.table.put_in(row(&unclaimed_key(&grant.id), &slim)?)));
             }
             // While it is being claimed its row stays: the claim may be released, or run out.
-            (Life::Claiming { .. }, _) | (Life::Resolving { .. }, _) => {}
+            (Life::Claiming { .. } | Life::Resolving { .. }, _) => {}
             _ => writes.push(Write::delete(self.table.delete_in(&unclaimed_key(&grant.id)))),
         }
-        writes.extend(with);
-        self.table.together(writes).await
+        Ok(writes)
     }
 
     fn step(&self, grant: &Grant, due: Option<Timestamp>, now: Timestamp) -> Result<Write, StoreError> {

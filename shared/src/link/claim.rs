@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ring_partner::Ring;
-use ring_partner::error::Decision;
 use ring_partner::nonce::{LinkTime, Matcher, Nonce, Staleness};
 use ring_partner::signature::SigningKey;
 use ring_partner::users::AccountId;
@@ -13,7 +12,7 @@ use ring_partner::users::AccountId;
 use super::store::Links;
 use super::{CompleteLink, Confirmed, Link, LinkStatus};
 use crate::edge::clock::signed;
-use crate::edge::table::StoreError;
+use crate::edge::table::{StoreError, Write};
 use crate::edge::{clock, key};
 use crate::grant::access::{Access, AccessError, CallError, Refresh};
 use crate::grant::store::Grants;
@@ -167,10 +166,10 @@ impl<R: Refresh> Claims<R> {
             {
                 return Err(ClaimError::Taken);
             }
-            let Some(grant) = self.claim(&grant_id, attempt, now).await? else {
+            let Some((grant, again)) = self.claim(&grant_id, attempt, now).await? else {
                 continue;
             };
-            match self.confirm(grant, attempt, existing, now).await? {
+            match self.confirm(grant, attempt, existing, again, now).await? {
                 Some(link) => return Ok(Linked::Now(link)),
                 None => continue,
             }
@@ -178,8 +177,14 @@ impl<R: Refresh> Claims<R> {
         Err(ClaimError::NotFound)
     }
 
-    /// Takes the grant for this user. `None`: it is not to be had any more; match again.
-    async fn claim(&self, id: &GrantId, attempt: &Attempt, now: Timestamp) -> Result<Option<Grant>, ClaimError> {
+    /// Takes the grant for this user, and says whether an attempt before this one was left half-way. `None`: it is not to
+    /// be had any more; match again.
+    async fn claim(
+        &self,
+        id: &GrantId,
+        attempt: &Attempt,
+        now: Timestamp,
+    ) -> Result<Option<(Grant, bool)>, ClaimError> {
         let Some(grant) = self.grants.get(id).await? else {
             return Ok(None);
         };
@@ -193,6 +198,7 @@ impl<R: Refresh> Claims<R> {
         };
         let claiming = match (&grant.life, grant.clone().claimed(claim, now)) {
             (_, Ok(claiming)) => claiming,
+            (Life::Claiming { claim }, Err(_)) if claim.user_id == attempt.user_id => return Err(ClaimError::Unclear),
             (Life::Claiming { .. }, Err(_)) => return Err(ClaimError::Taken),
             (_, Err(_)) => return Ok(None),
         };
@@ -201,7 +207,7 @@ impl<R: Refresh> Claims<R> {
             .advance(&claiming, claiming.due_at(now, 0.0), now, Vec::new())
             .await
         {
-            Ok(()) => Ok(Some(claiming)),
+            Ok(()) => Ok(Some((claiming, matches!(grant.life, Life::Claiming { .. })))),
             Err(StoreError::Conflict) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -213,77 +219,65 @@ impl<R: Refresh> Claims<R> {
         grant: Grant,
         attempt: &Attempt,
         existing: Option<Link>,
+        again: bool,
         now: Timestamp,
     ) -> Result<Option<Link>, ClaimError> {
+        // An attempt that was left half-way may have gone well at Ring, which may refuse the same nonce then.
+        if again && self.is_taken(&grant, attempt, now).await {
+            return Ok(Some(self.save(grant, attempt, existing, now).await?));
+        }
         // Sign-in and claim took their time: look once more, just before Ring does.
         if let Err(stale) = fresh(&attempt.time, clock::now()) {
             self.release(grant, now).await?;
             return Err(stale);
         }
         let identifier = attempt.account_identifier.as_deref();
-        let answer = self
-            .access
-            .call(&grant.id, now, |token| async move {
-                self.ring.confirm_link(&token, identifier, &attempt.nonce).await
-            })
-            .await;
-        match answer {
+        let answer = self.access.call(&grant.id, now, |token| async move {
+            self.ring.confirm_link(&token, identifier, &attempt.nonce).await
+        });
+        match answer.await {
             Ok(_) => Ok(Some(self.save(grant, attempt, existing, now).await?)),
-            Err(CallError::Ring(error)) => match error.decision() {
-                // The nonce is refused: nothing changed at Ring.
-                Decision::GiveUp if error.answer().is_some_and(|answer| answer.status == 400) => {
+            Err(error) => match after_post(&error) {
+                AfterPost::Refused => {
                     self.release(grant, now).await?;
                     Err(ClaimError::Expired)
                 }
-                Decision::Gone => {
+                AfterPost::Gone => {
                     self.end(grant, now).await?;
                     Ok(None)
                 }
-                _ if matches!(error, ring_partner::Error::Unclear(_)) => {
-                    self.look(grant, attempt, existing, now, error).await
+                AfterPost::NotToBeHad => Ok(None),
+                AfterPost::Unclear if self.is_taken(&grant, attempt, now).await => {
+                    Ok(Some(self.save(grant, attempt, existing, now).await?))
                 }
-                _ => {
+                // The claim stays: `token-refresh` looks again when its time is up, or this user does.
+                AfterPost::Unclear => {
+                    tracing::warn!(
+                        grant.id = grant.id.as_str(),
+                        error = &error as &dyn std::error::Error,
+                        "it is not known whether Ring took the nonce"
+                    );
+                    Err(ClaimError::Unclear)
+                }
+                AfterPost::NotDone => {
                     self.release(grant, now).await?;
-                    Err(ClaimError::Ring(error.into()))
+                    Err(ClaimError::Ring(error))
                 }
             },
-            Err(CallError::Access(AccessError::Ended | AccessError::RelinkRequired)) => Ok(None),
-            Err(error) => {
-                self.release(grant, now).await?;
-                Err(ClaimError::Ring(error))
-            }
         }
     }
 
-    /// Ring may have taken the nonce. A PATCH and a listing that both succeed say that it did; else the claim stays, for
-    /// this user to try again, and for `token-refresh` when its time is up.
-    async fn look(
-        &self,
-        grant: Grant,
-        attempt: &Attempt,
-        existing: Option<Link>,
-        now: Timestamp,
-        unclear: ring_partner::Error,
-    ) -> Result<Option<Link>, ClaimError> {
+    /// Whether Ring has taken the nonce: then it takes a PATCH, and shows devices (Ring: App Integration, Side Effects).
+    async fn is_taken(&self, grant: &Grant, attempt: &Attempt, now: Timestamp) -> bool {
         let identifier = attempt.account_identifier.as_deref();
-        let probe = self
-            .access
-            .call(&grant.id, now, |token| async move {
+        let probe = self.access.call(&grant.id, now, |token| async move {
+            // A PATCH has to change something: without an identifier the listing alone tells.
+            if identifier.is_some() {
                 self.ring.update_integration(&token, identifier, None).await?;
-                self.ring.devices(&token).await
-            })
-            .await;
-        match probe {
-            Ok(_) => Ok(Some(self.save(grant, attempt, existing, now).await?)),
-            Err(_) => {
-                tracing::warn!(
-                    grant.id = grant.id.as_str(),
-                    error = &unclear as &dyn std::error::Error,
-                    "it is not known whether Ring took the nonce"
-                );
-                Err(ClaimError::Unclear)
             }
-        }
+            self.ring.devices(&token).await
+        });
+        probe.await.is_ok()
     }
 
     /// Saves the link, the grant's step, the used nonce, and the end of a grant that this one replaces: all or nothing.
@@ -312,33 +306,25 @@ impl<R: Refresh> Claims<R> {
             None => Link::confirmed(confirmed, self.complete, now),
         };
         let confirmed = grant.confirmed().map_err(|_| StoreError::Conflict)?;
-        let with = self.links.create(&link, &attempt.nonce, link.due_at(now, 0.0), now)?;
+        let mut with = self.links.create(&link, &attempt.nonce, link.due_at(now, 0.0), now)?;
+        if let Some(old) = existing.filter(|old| old.grant_id != link.grant_id) {
+            with.extend(self.replace(&old.grant_id, now).await?);
+        }
         let due = confirmed.due_at(now, key::fraction());
         self.grants.advance(&confirmed, due, now, with).await?;
-        if let Some(old) = existing.filter(|old| old.grant_id != link.grant_id) {
-            self.replace(&old.grant_id, now).await;
-        }
         Ok(link)
     }
 
-    /// The grant that a newer one replaced ends; it worked until now. One that stays by a fault is found by the daily
-    /// renewal, and harms nobody.
-    async fn replace(&self, old: &GrantId, now: Timestamp) {
-        let ended = async {
-            let Some(grant) = self.grants.get(old).await? else {
-                return Ok(());
-            };
-            match grant.ended(EndReason::Replaced) {
-                Ok(ended) => self.grants.advance(&ended, None, now, Vec::new()).await,
-                Err(_) => Ok(()),
-            }
-        };
-        if let Err(error) = ended.await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                grant.id = old.as_str(),
-                "a replaced grant is not ended yet"
-            );
+    /// The writes by which the grant that a newer one replaces ends. It works until then.
+    async fn replace(&self, old: &GrantId, now: Timestamp) -> Result<Vec<Write>, StoreError> {
+        match self
+            .grants
+            .get(old)
+            .await?
+            .map(|grant| grant.ended(EndReason::Replaced))
+        {
+            Some(Ok(ended)) => self.grants.writes(&ended, None, now),
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -384,18 +370,40 @@ impl<R: Refresh> Claims<R> {
         self.grants
             .advance(&claiming, claiming.due_at(now, 0.0), now, Vec::new())
             .await?;
-        if fresh(&attempt.time, now).is_err() {
-            // Too late for another POST, not too late to find that the first one went well.
-            let gone = ring_partner::Error::Unusable("the time for another try is over");
-            return match self.look(claiming.clone(), &attempt, existing, now, gone).await {
-                Err(ClaimError::Unclear) => {
-                    self.release(claiming, now).await?;
-                    Ok(None)
-                }
-                other => other,
-            };
+        match self.confirm(claiming, &attempt, existing, true, now).await {
+            Err(ClaimError::Expired) => Ok(None),
+            other => other,
         }
-        self.confirm(claiming, &attempt, existing, now).await
+    }
+}
+
+/// What a POST that was not answered with 200 means for its claim.
+enum AfterPost {
+    /// Ring refuses the nonce: nothing changed there.
+    Refused,
+    /// Ring no longer knows the integration.
+    Gone,
+    /// There is no token to ask with any more.
+    NotToBeHad,
+    /// Ring may have taken it.
+    Unclear,
+    /// Ring surely has not taken it.
+    NotDone,
+}
+
+fn after_post(error: &CallError) -> AfterPost {
+    let error = match error {
+        CallError::Access(AccessError::Ended | AccessError::RelinkRequired) => return AfterPost::NotToBeHad,
+        CallError::Access(_) => return AfterPost::NotDone,
+        CallError::Ring(error) => error,
+    };
+    match error.answer().map(|answer| answer.status) {
+        Some(400) => AfterPost::Refused,
+        Some(404) => AfterPost::Gone,
+        Some(500..) => AfterPost::Unclear,
+        Some(_) => AfterPost::NotDone,
+        None if matches!(error, ring_partner::Error::NotSent(_)) => AfterPost::NotDone,
+        None => AfterPost::Unclear,
     }
 }
 

@@ -181,16 +181,16 @@ impl Link {
         }
     }
 
-    /// Its devices are to be listed anew.
+    /// A day has passed: its devices are to be listed anew, and what has been parked since is to be released. Nothing is
+    /// kept of that by itself: the row still says that it is due.
     #[must_use]
     pub fn to_be_listed(mut self) -> Self {
-        if !self.todo.contains(&Todo::ListDevices) {
-            self.todo.push(Todo::ListDevices);
+        for todo in [Todo::ListDevices, Todo::ReleaseParked] {
+            if !self.todo.contains(&todo) {
+                self.todo.push(todo);
+            }
         }
-        Self {
-            version: self.version + 1,
-            ..self
-        }
+        self
     }
 
     /// Ring knows of this status now, and of this identifier.
@@ -307,7 +307,13 @@ mod tests {
         }
         assert_eq!(link.status, LinkStatus::Completed);
         assert_eq!(link.due_at(now(), 1.0).unwrap(), now() + signed(LIST_EVERY));
-        assert_eq!(link.to_be_listed().todo, [Todo::ListDevices]);
+        let version = link.version;
+        let again = link.to_be_listed();
+        assert_eq!(again.todo, [Todo::ListDevices, Todo::ReleaseParked]);
+        assert_eq!(
+            again.version, version,
+            "the row is as it was: the first thing done is the change"
+        );
     }
 
     #[test]

@@ -111,24 +111,28 @@ impl<R: Refresh> Settler<R> {
         Ok(())
     }
 
-    /// PATCH to completed. Ring answers 400 where it is completed already: then its status says so.
+    /// PATCH to completed. Ring may answer 400 where it is completed already: then a PATCH of the identifier alone tells
+    /// the status, and without one a listing tells that the integration is open to us.
     async fn complete(&self, link: &Link, now: Timestamp) -> Result<(), CallError> {
         let identifier = link.account_identifier.as_deref();
-        let patch = |token| async move {
-            let answer = self
-                .ring
-                .update_integration(&token, identifier, Some(IntegrationStatus::Completed))
-                .await;
-            match answer {
-                Err(error) if error.answer().is_some_and(|answer| answer.status == 400) && identifier.is_some() => {
-                    let probe = self.ring.update_integration(&token, identifier, None).await?;
-                    if probe.status == IntegrationStatus::Completed {
-                        Ok(())
-                    } else {
-                        Err(error)
-                    }
+        let completed = Some(IntegrationStatus::Completed);
+        let patch = |token| {
+            let completed = completed.clone();
+            async move {
+                let Err(error) = self.ring.update_integration(&token, identifier, completed).await else {
+                    return Ok(());
+                };
+                if error.answer().is_none_or(|answer| answer.status != 400) {
+                    return Err(error);
                 }
-                other => other.map(|_| ()),
+                let is_completed = match identifier {
+                    Some(_) => {
+                        self.ring.update_integration(&token, identifier, None).await?.status
+                            == IntegrationStatus::Completed
+                    }
+                    None => self.ring.devices(&token).await.is_ok(),
+                };
+                if is_completed { Ok(()) } else { Err(error) }
             }
         };
         self.access.call(&link.grant_id, now, patch).await
@@ -161,13 +165,20 @@ impl<R: Refresh> Settler<R> {
         }
     }
 
-    /// Unlinks: both tokens go and the user loses it in one moment; what remains is settled then.
-    pub async fn unlink(&self, link: Link, why: EndReason, now: Timestamp) -> Result<Link, SettleError> {
+    /// Unlinks: both tokens go and the user loses it in one moment. What remains is settled then, or later by
+    /// `token-refresh`.
+    pub async fn unlink(&self, link: Link, why: EndReason, now: Timestamp) -> Result<(), StoreError> {
         let unlinked = self.mark_unlinked(link, why, now).await?;
-        self.settle(unlinked, now).await
+        if let Err(error) = self.settle(unlinked, now).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "an unlinked link is not settled yet"
+            );
+        }
+        Ok(())
     }
 
-    async fn removed_at_ring(&self, link: Link, now: Timestamp) -> Result<Link, SettleError> {
+    async fn removed_at_ring(&self, link: Link, now: Timestamp) -> Result<Link, StoreError> {
         tracing::warn!(
             link.id = link.id,
             "Ring no longer knows link {}; it is unlinked",
@@ -176,7 +187,7 @@ impl<R: Refresh> Settler<R> {
         self.mark_unlinked(link, EndReason::RemovedAtRing, now).await
     }
 
-    async fn mark_unlinked(&self, link: Link, why: EndReason, now: Timestamp) -> Result<Link, SettleError> {
+    async fn mark_unlinked(&self, link: Link, why: EndReason, now: Timestamp) -> Result<Link, StoreError> {
         if link.status == LinkStatus::Unlinked {
             return Ok(link);
         }

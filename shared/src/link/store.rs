@@ -167,6 +167,18 @@ impl Links {
         self.table.together(writes).await
     }
 
+    /// A link that could not be settled is not looked at before `due`, so that it does not stand in the way of others.
+    pub async fn put_off(&self, account: &AccountId, due: Timestamp) -> Result<(), StoreError> {
+        self.table
+            .update(&account_key(account))
+            .update_expression("SET due_at = :due_at")
+            .condition_expression("attribute_exists(due_at)")
+            .expression_attribute_values(":due_at", number(due.as_millisecond()))
+            .send()
+            .await?;
+        Ok(())
+    }
+
     /// Forgets an unlinked link, unless its account was linked again meanwhile.
     pub async fn forget(&self, link: &Link) -> Result<(), StoreError> {
         let delete = self

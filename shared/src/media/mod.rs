@@ -122,7 +122,8 @@ pub struct Medium {
     pub request: Request,
     /// When it was asked for.
     pub requested_at: Timestamp,
-    /// How often it was begun anew after it had failed; it makes the ids of what we publish differ.
+    /// How often it was begun anew after it had failed. With the time of the request it makes the ids of what we publish
+    /// differ.
     pub round: u32,
     /// How far it has come.
     pub progress: Progress,
@@ -260,7 +261,15 @@ impl Medium {
         Some(Announcement {
             kind: what.to_owned(),
             schema: format!("{what}/1"),
-            event_id: key::derived("evt", &[what, self.id.as_str(), &self.round.to_string()]),
+            event_id: key::derived(
+                "evt",
+                &[
+                    what,
+                    self.id.as_str(),
+                    &self.requested_at.to_string(),
+                    &self.round.to_string(),
+                ],
+            ),
             account_id: self.account_id.to_string(),
             user_id: Some(user_id.to_owned()),
             device_id: Some(self.device_id.to_string()),

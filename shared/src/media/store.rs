@@ -42,8 +42,14 @@ impl Media {
     /// Keeps a request, and returns the medium that stands for it: this one, or the one that was asked for before, unless
     /// that has failed and begins anew.
     pub async fn request(&self, medium: Medium) -> Result<Medium, StoreError> {
-        match self.put(&medium, "attribute_not_exists(pk)").await {
-            Ok(()) => return Ok(medium),
+        let put = self.table.put(row(&medium_key(&medium.id), &with_place(&medium))?);
+        match put
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await
+            .map_err(StoreError::from)
+        {
+            Ok(_) => return Ok(medium),
             Err(StoreError::Conflict) => {}
             Err(error) => return Err(error),
         }
@@ -97,9 +103,17 @@ impl Media {
         }
     }
 
-    /// Keeps how far a medium has come. `Err(Conflict)`: it was deleted meanwhile.
+    /// Keeps how far a medium has come. `Err(Conflict)`: it was deleted meanwhile, or begun anew.
     pub async fn keep(&self, medium: &Medium) -> Result<(), StoreError> {
-        self.put(medium, "attribute_exists(pk)").await
+        let put = self
+            .table
+            .put(row(&medium_key(&medium.id), &with_place(medium))?)
+            .condition_expression("#round = :round AND requested_at = :requested_at")
+            .expression_attribute_names("#round", "round")
+            .expression_attribute_values(":round", number(medium.round))
+            .expression_attribute_values(":requested_at", text(medium.requested_at.to_string()));
+        put.send().await?;
+        Ok(())
     }
 
     /// Forgets a medium.
@@ -125,12 +139,6 @@ impl Media {
             .expression_attribute_values(":before", text(before.unwrap_or("9")))
             .scan_index_forward(false);
         table::collect(query, most).await
-    }
-
-    async fn put(&self, medium: &Medium, condition: &str) -> Result<(), StoreError> {
-        let put = self.table.put(row(&medium_key(&medium.id), &with_place(medium))?);
-        put.condition_expression(condition).send().await?;
-        Ok(())
     }
 }
 
