@@ -455,13 +455,29 @@ fn trap_51_a_replay_under_another_request_id_does_nothing() {
     among_others(async |stack| {
         let home = Home::linked(stack, &json!(["doorbell"])).await?;
         let device = only_device(&home).await?;
-        let id = format!("{device}_human_1");
-        for request in ["one", "two"] {
-            let motion = json!({"type": "motion_detected", "device": device, "id": id, "timestamp": 1_770_000_000_000_i64,
-                                "request_id": request, "wait": true});
-            assert_eq!(statuses(&home.emit(&motion).await?), [200]);
-        }
+        let press = |request: &str| {
+            json!({"type": "button_press", "device": device, "id": format!("{device}_1"), "request_id": request,
+                   "timestamp": clock::now().as_millisecond(), "wait": true})
+        };
+        assert_eq!(statuses(&home.emit(&press("one")).await?), [200]);
         assert_eq!(events(&home, &device).await?.len(), 1);
+
+        // What the first did is undone behind its back: a replay that took effect would do it again.
+        let row = stack
+            .aws()
+            .tables
+            .update_item()
+            .table_name(&stack.outputs().tables["device"]);
+        let row = row.key("pk", AttributeValue::S(format!("account#{}", home.account)));
+        let row = row.key("sk", AttributeValue::S(format!("device#{device}")));
+        row.update_expression("REMOVE doorbell")
+            .send()
+            .await
+            .expect("the device is set back");
+        assert_eq!(statuses(&home.emit(&press("two")).await?), [200]);
+        assert_eq!(events(&home, &device).await?.len(), 1);
+        let device = home.call(Method::GET, &format!("/v1/devices/{device}"), None).await?;
+        assert_eq!(device.body["doorbell"], "unknown", "the replay did nothing");
         Ok(())
     });
 }
@@ -737,6 +753,23 @@ fn trap_104_and_105_a_part_is_stored_as_a_part_with_its_true_window() {
         assert_eq!(medium["partial"], true);
         assert_eq!(medium["requested"], json!({"timestamp": start, "duration": 10_000}));
         assert_eq!(medium["actual"], json!({"timestamp": start + 2_000, "duration": 3_000}));
+
+        let stranger = Home::of_strangers(stack, &json!([])).await?;
+        let route = format!("/v1/media/{}", text(&medium["id"]));
+        for method in [Method::GET, Method::DELETE] {
+            is_problem(
+                &stranger.call(method, &route, None).await?,
+                StatusCode::NOT_FOUND,
+                "not-found",
+            );
+        }
+        let theirs = home.call(Method::DELETE, &route, None).await?;
+        theirs.must_be(StatusCode::NO_CONTENT, "its own user may delete it")?;
+        is_problem(
+            &home.call(Method::GET, &route, None).await?,
+            StatusCode::NOT_FOUND,
+            "not-found",
+        );
         Ok(())
     });
 }

@@ -38,6 +38,8 @@ use shared::link::store::Links;
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
 
+/// The longest detail-type that EventBridge takes, in bytes.
+const LONGEST_DETAIL_TYPE: usize = 128;
 /// How long an added device is asked for. In step with the function's time-out in the template.
 const FETCH_WITHIN: Duration = Duration::from_secs(25);
 /// How long a renewed token is waited for.
@@ -111,6 +113,9 @@ impl EventProcessor {
                 let record = Record::of(&webhook, &body, sent_at(message));
                 if record.is_too_old() {
                     return Outcome::Discard("too-old");
+                }
+                if record.kind.as_str().len() > LONGEST_DETAIL_TYPE {
+                    return Outcome::Discard("type-too-long");
                 }
                 self.take(record).await
             }
