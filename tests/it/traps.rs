@@ -544,16 +544,16 @@ fn trap_60_and_87_events_tell_a_devices_state_and_the_newest_wins_in_any_order()
 fn trap_63_an_account_without_devices_stays_linked_and_is_listed_anew_daily() {
     alone(async |stack| {
         let home = Home::linked(stack, &json!([])).await?;
-        let due_at = async || {
+        let listed_at = async || {
             let rows = rows_about(stack, "link", &home.account).await?;
-            let due = rows
+            let listed = rows
                 .iter()
-                .find_map(|row| row.get("due_at")?.as_n().ok()?.parse::<i64>().ok());
-            Ok::<_, Failure>(due.expect("a link is due some day"))
+                .find_map(|row| row.get("listed_at")?.as_s().ok()?.parse::<Timestamp>().ok());
+            Ok::<_, Failure>(listed.expect("a complete link was listed"))
         };
-        let (before, listings) = (due_at().await?, journal(&home, "path=/v1/devices").await?.len());
+        let (before, listings) = (listed_at().await?, journal(&home, "path=/v1/devices").await?.len());
         minute(stack, SignedDuration::from_hours(30)).await?;
-        assert!(due_at().await? > before, "the next listing is a day away");
+        assert!(listed_at().await? > before, "that it was listed anew is kept");
         assert_eq!(journal(&home, "path=/v1/devices").await?.len(), listings + 1);
         let links = home.call(Method::GET, "/v1/links", None).await?;
         assert_eq!(links.body["items"][0]["status"], "completed");
