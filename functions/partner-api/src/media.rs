@@ -35,12 +35,14 @@ struct MediumView {
     origin: Option<String>,
     partial: bool,
     stale: bool,
-    codec: Option<String>,
+    /// This and the next are not read from the file yet: null.
+    codec: Option<()>,
     resolution: Option<()>,
     privacy_zones: &'static str,
     bytes: Option<u64>,
     sha256: Option<String>,
-    thumbnail: Option<String>,
+    /// None is made yet: null.
+    thumbnail: Option<()>,
     url: Option<String>,
     ring_request_id: Option<String>,
 }
