@@ -621,11 +621,10 @@ fn announcements() -> Vec<Announcement> {
     let confirmed = Confirmed {
         user_id: "usr_1".to_owned(),
         account_id: account(),
-        grant_id: GrantId::random(),
+        grant_id: GrantId::new(7),
         account_identifier: None,
-        scope: None,
     };
-    let link = Link::confirmed(confirmed, CompleteLink::AtOnce, now());
+    let link = Link::confirmed("lnk_1".to_owned(), confirmed, CompleteLink::AtOnce, now());
     all.extend(link_announcements().iter().map(|what| link.announcement(what, now())));
 
     let clip = json!({ "timestamp": MOTION_AT, "duration": 10_000 });

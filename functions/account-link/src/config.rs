@@ -1,6 +1,8 @@
 //! What account linking reads from its environment.
 
-use shared::edge::config::{ConfigError, Environment, RingConfig, parsed, required};
+use std::time::Duration;
+
+use shared::edge::config::{ConfigError, Environment, RingConfig, milliseconds, parsed, required};
 use shared::link::CompleteLink;
 
 /// The settings.
@@ -28,6 +30,8 @@ pub struct Config {
     pub token_refresh_function: String,
     /// `COMPLETE_LINK`: `at-once` or `after-setup`.
     pub complete_link: CompleteLink,
+    /// `LINK_LEEWAY_MS`: how far ahead of our clock a link's time may lie.
+    pub link_leeway: Duration,
 }
 
 impl Config {
@@ -45,6 +49,7 @@ impl Config {
             token_key_id: required(env, "TOKEN_KEY_ID")?,
             token_refresh_function: required(env, "TOKEN_REFRESH_FUNCTION")?,
             complete_link: parsed(env, "COMPLETE_LINK")?,
+            link_leeway: milliseconds(env, "LINK_LEEWAY_MS")?,
         })
     }
 }

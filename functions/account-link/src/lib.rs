@@ -20,6 +20,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{patch, post};
 pub use config::Config;
+use futures_util::future::try_join_all;
 use http::{HeaderValue, StatusCode, header};
 use ring_partner::Ring;
 use ring_partner::error::Decision;
@@ -34,16 +35,20 @@ use shared::edge::page::Page;
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::queue::Queue;
 use shared::edge::secret::{Secret, SigningKeys};
-use shared::edge::{aws, clock, key};
+use shared::edge::{aws, clock};
 use shared::event::store::Events;
 use shared::grant::EndReason;
 use shared::grant::access::{Access, AccessError, CallError};
-use shared::grant::store::Grants;
-use shared::grant::vault::Vault;
+use shared::grant::ports::Grants as _;
+use shared::grant::store::GrantTable;
+use shared::grant::vault::{Kms, Vault};
 use shared::link::claim::{Attempt, ClaimError, Claims, Linked, Match};
+use shared::link::effects::Downstream;
+use shared::link::ports::Links as _;
 use shared::link::settle::Settler;
-use shared::link::store::Links;
+use shared::link::store::{LinkLedger, LinkTable};
 use shared::link::{Link, LinkStatus};
+use shared::world::{Deployed, System};
 
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
@@ -61,42 +66,49 @@ const TOKEN_ON_ITS_WAY_SECONDS: u64 = 2;
 pub struct App {
     keys: Secret<SigningKeys>,
     ring: Ring,
-    links: Links,
-    access: Access<Function>,
-    claims: Claims<Function>,
-    settler: Settler<Function>,
+    grants: GrantTable,
+    links: LinkLedger,
+    access: Access<Deployed, Function>,
+    claims: Claims<Deployed, Function>,
+    settler: Settler<Deployed, Function>,
 }
 
 impl App {
     /// An app with these settings.
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, ring_partner::client::SettingsError> {
         let ring = config.ring.client()?;
-        let grants = Grants::new(aws, config.grants_table);
-        let links = Links::new(aws, config.links_table);
-        let vault = Vault::new(aws, config.token_key_id);
+        let grants = GrantTable::new(aws, config.grants_table);
+        let links = LinkLedger::new(LinkTable::new(aws, config.links_table), grants.clone());
+        let vault = Vault::new(Kms::new(aws, config.token_key_id));
         let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
         let access = Access::new(grants.clone(), vault.clone(), refresh);
         Ok(Self {
             keys: Secret::new(aws, config.signing_secret_id, KEYS_KEPT_FOR),
-            claims: Claims::new(
-                grants.clone(),
-                links.clone(),
-                vault,
-                ring.clone(),
-                access.clone(),
-                config.complete_link,
-            ),
-            settler: Settler {
-                grants,
+            claims: Claims {
+                nature: System,
+                grants: grants.clone(),
                 links: links.clone(),
-                devices: Devices::new(aws, config.devices_table),
-                events: Events::new(aws, config.events_table),
-                events_queue: Queue::new(aws, config.events_queue_url),
-                bus: Bus::new(aws, config.event_bus_name),
+                vault,
+                ring: ring.clone(),
+                access: access.clone(),
+                complete: config.complete_link,
+                leeway: config.link_leeway,
+            },
+            settler: Settler {
+                nature: System,
+                grants: grants.clone(),
+                links: links.clone(),
+                effects: Downstream {
+                    devices: Devices::new(aws, config.devices_table),
+                    events: Events::new(aws, config.events_table),
+                    events_queue: Queue::new(aws, config.events_queue_url),
+                    bus: Bus::new(aws, config.event_bus_name),
+                },
                 ring: ring.clone(),
                 access: access.clone(),
             },
             ring,
+            grants,
             links,
             access,
         })
@@ -197,15 +209,21 @@ struct LinkView {
     linked_at: String,
 }
 
-impl From<Link> for LinkView {
-    fn from(link: Link) -> Self {
-        Self {
+impl App {
+    /// A link as its user sees it. Its scope is what Ring's latest answer said.
+    async fn view(&self, link: Link) -> Result<LinkView, Problem> {
+        let grant = self
+            .grants
+            .get(&link.grant_id)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(LinkView {
             id: link.id,
             status: link.status,
             account_id: link.account_id.to_string(),
-            scope: link.scope,
+            scope: grant.and_then(|grant| grant.tokens).and_then(|tokens| tokens.scope),
             linked_at: link.linked_at.to_string(),
-        }
+        })
     }
 }
 
@@ -222,9 +240,9 @@ async fn preview(
     let (nonce, time) = asked.parse()?;
     let now = clock::now();
     let keys = app.keys().await?;
-    let mut found = app.claims.matching(&user.user_id, &nonce, &time, keys.all(), now).await;
+    let mut found = app.claims.matching(&user.user_id, &nonce, &time, keys.all()).await;
     if let Some(keys) = app.newer_keys(&found).await {
-        found = app.claims.matching(&user.user_id, &nonce, &time, keys.all(), now).await;
+        found = app.claims.matching(&user.user_id, &nonce, &time, keys.all()).await;
     }
     let found = found.map_err(problem_of)?;
     let (grant, account) = match found {
@@ -258,9 +276,9 @@ async fn create(
         nonce,
         time,
     };
-    let mut linked = app.claims.link(&attempt, keys.all(), clock::now()).await;
+    let mut linked = app.claims.link(&attempt, keys.all()).await;
     if let Some(keys) = app.newer_keys(&linked).await {
-        linked = app.claims.link(&attempt, keys.all(), clock::now()).await;
+        linked = app.claims.link(&attempt, keys.all()).await;
     }
     let (link, status) = match linked.map_err(problem_of)? {
         Linked::Now(link) => (link, StatusCode::CREATED),
@@ -279,7 +297,7 @@ async fn create(
         status
     };
     let location = HeaderValue::try_from(format!("/v1/links/{}", link.id)).ok();
-    let mut response = private((status, axum::Json(LinkView::from(link))));
+    let mut response = private((status, axum::Json(app.view(link).await?)));
     if let Some(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -292,7 +310,7 @@ async fn list(State(app): State<Arc<App>>, user: SignedIn) -> Result<Response, P
         .of_user(&user.user_id)
         .await
         .map_err(|error| unavailable(&error))?;
-    let items = links.into_iter().map(LinkView::from).collect();
+    let items = try_join_all(links.into_iter().map(|link| app.view(link))).await?;
     Ok(private(axum::Json(Page { items, next: None })))
 }
 
@@ -340,23 +358,23 @@ async fn change(
     let (link, kept) = match asked.status {
         WantedStatus::Completed => {
             let link = link.set(LinkStatus::Completed, identifier);
-            let kept = app.settler.completed(&link, now).await;
+            let kept = app.settler.completed(&link).await;
             (link, kept)
         }
         WantedStatus::Awaiting => {
             let link = link.set(LinkStatus::Awaiting, identifier);
-            let kept = app.links.save(&link, link.due_at(now, key::fraction())).await;
+            let kept = app.settler.keep_changed(&link).await;
             (link, kept)
         }
     };
     kept.map_err(|error| unavailable(&error))?;
-    Ok(private(axum::Json(LinkView::from(link))))
+    Ok(private(axum::Json(app.view(link).await?)))
 }
 
 async fn unlink(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {
     let link = app.link_of(&user, &id).await?;
     app.settler
-        .unlink(link, EndReason::Unlinked, clock::now())
+        .unlink(link, EndReason::Unlinked)
         .await
         .map_err(|error| unavailable(&error))?;
     tracing::info!(link.id = id, user.id = user.user_id, "link {id} is unlinked");
@@ -366,7 +384,7 @@ async fn unlink(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Resu
 /// Does what is to be done about a link, as far as it goes within a request; `token-refresh` does the rest.
 async fn settled(app: &App, link: Link) -> Result<Link, Problem> {
     let account = link.account_id.clone();
-    match tokio::time::timeout(SETTLE_WITHIN, app.settler.settle(link, clock::now())).await {
+    match tokio::time::timeout(SETTLE_WITHIN, app.settler.settle(link)).await {
         Ok(Ok(link)) => return Ok(link),
         Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "a link is not settled yet"),
         Err(_) => tracing::warn!("a link is not settled yet: it took too long"),

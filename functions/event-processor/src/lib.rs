@@ -30,10 +30,11 @@ use shared::edge::{aws, clock};
 use shared::event::store::Events;
 use shared::event::{Effect, EventId, Progress, RESUME, Record};
 use shared::grant::access::{Access, AccessError, CallError};
-use shared::grant::store::Grants;
-use shared::grant::vault::Vault;
+use shared::grant::store::GrantTable;
+use shared::grant::vault::{Kms, Vault};
 use shared::link::Link;
-use shared::link::store::Links;
+use shared::link::store::LinkTable;
+use shared::world::Deployed;
 
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
@@ -50,11 +51,11 @@ const REFRESH_WITHIN: Duration = Duration::from_secs(20);
 pub struct EventProcessor {
     source: Source,
     events: Events,
-    links: Links,
+    links: LinkTable,
     devices: Devices,
     bus: Bus,
     ring: Ring,
-    access: Access<Function>,
+    access: Access<Deployed, Function>,
 }
 
 /// Why an event is tried again.
@@ -80,13 +81,13 @@ impl EventProcessor {
                 quarantine: Some(Queue::new(aws, config.quarantine_queue_url)),
             },
             events: Events::new(aws, config.events_table),
-            links: Links::new(aws, config.links_table),
+            links: LinkTable::new(aws, config.links_table),
             devices: Devices::new(aws, config.devices_table),
             bus: Bus::new(aws, config.event_bus_name),
             ring: config.ring.client()?,
             access: Access::new(
-                Grants::new(aws, config.grants_table),
-                Vault::new(aws, config.token_key_id),
+                GrantTable::new(aws, config.grants_table),
+                Vault::new(Kms::new(aws, config.token_key_id)),
                 refresh,
             ),
         })

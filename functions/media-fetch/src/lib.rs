@@ -25,13 +25,14 @@ use shared::edge::queue::Queue;
 use shared::edge::table::StoreError;
 use shared::edge::{aws, clock};
 use shared::grant::access::{Access, AccessError, CallError};
-use shared::grant::store::Grants;
-use shared::grant::vault::Vault;
+use shared::grant::store::GrantTable;
+use shared::grant::vault::{Kms, Vault};
 use shared::link::Link;
-use shared::link::store::Links;
+use shared::link::store::LinkTable;
 use shared::media::archive::{Archive, ArchiveError, Receipt};
 use shared::media::store::Media;
 use shared::media::{Medium, MediumId, Object, Progress, Request, Window, is_stale};
+use shared::world::Deployed;
 
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
@@ -57,11 +58,11 @@ pub struct MediaFetch {
     source: Source,
     media: Media,
     archive: Archive,
-    links: Links,
+    links: LinkTable,
     devices: Devices,
     bus: Bus,
     ring: Ring,
-    access: Access<Function>,
+    access: Access<Deployed, Function>,
 }
 
 /// Why a medium is not stored this time.
@@ -101,13 +102,13 @@ impl MediaFetch {
             },
             media: Media::new(aws, config.media_table),
             archive: Archive::new(aws, config.media_bucket),
-            links: Links::new(aws, config.links_table),
+            links: LinkTable::new(aws, config.links_table),
             devices: Devices::new(aws, config.devices_table),
             bus: Bus::new(aws, config.event_bus_name),
             ring: config.ring.client()?,
             access: Access::new(
-                Grants::new(aws, config.grants_table),
-                Vault::new(aws, config.token_key_id),
+                GrantTable::new(aws, config.grants_table),
+                Vault::new(Kms::new(aws, config.token_key_id)),
                 refresh,
             ),
         })

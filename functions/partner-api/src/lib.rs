@@ -30,7 +30,7 @@ use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::queue::Queue;
 use shared::event::store::Events;
 use shared::link::Link;
-use shared::link::store::Links;
+use shared::link::store::LinkTable;
 use shared::media::archive::Archive;
 use shared::media::store::Media;
 
@@ -40,7 +40,7 @@ pub const SERVICE: &str = env!("CARGO_PKG_NAME");
 /// What the routes work with.
 #[derive(Debug)]
 pub struct App {
-    links: Links,
+    links: LinkTable,
     devices: Devices,
     events: Events,
     media: Media,
@@ -53,7 +53,7 @@ impl App {
     #[must_use]
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Self {
         Self {
-            links: Links::new(aws, config.links_table),
+            links: LinkTable::new(aws, config.links_table),
             devices: Devices::new(aws, config.devices_table),
             events: Events::new(aws, config.events_table),
             media: Media::new(aws, config.media_table),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use shared::edge::config::{ConfigError, Environment, RingConfig, list, required};
+use shared::edge::config::{ConfigError, Environment, RingConfig, list, parsed, required};
 use subtle::{Choice, ConstantTimeEq as _};
 
 /// The least length of a key in the Token Exchange URL: what it must be to be unguessable.
@@ -19,6 +19,12 @@ pub struct Config {
     pub grants_table: String,
     /// `TOKEN_KEY_ID`: the KMS key that tokens are sealed under.
     pub token_key_id: String,
+    /// `RESCUE_QUEUE_URL`: where a pair waits that the table did not take.
+    pub rescue_queue_url: String,
+    /// `GRANTS_EPOCH`: raised when the table of grants is restored from a backup.
+    pub grants_epoch: u64,
+    /// `TOKEN_REFRESH_FUNCTION`: told of a grant whose owner is not known yet.
+    pub token_refresh_function: String,
     /// `TOKEN_URL_KEY`: what makes the Token Exchange URL unguessable.
     pub url_keys: UrlKeys,
 }
@@ -31,6 +37,9 @@ impl Config {
             oauth_secret_id: required(env, "OAUTH_SECRET_ID")?,
             grants_table: required(env, "GRANTS_TABLE")?,
             token_key_id: required(env, "TOKEN_KEY_ID")?,
+            rescue_queue_url: required(env, "RESCUE_QUEUE_URL")?,
+            grants_epoch: parsed(env, "GRANTS_EPOCH")?,
+            token_refresh_function: required(env, "TOKEN_REFRESH_FUNCTION")?,
             url_keys: UrlKeys::read(env)?,
         })
     }

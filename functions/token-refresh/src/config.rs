@@ -1,6 +1,8 @@
 //! What the token refresh reads from its environment.
 
-use shared::edge::config::{ConfigError, Environment, RingConfig, parsed, required};
+use std::time::Duration;
+
+use shared::edge::config::{ConfigError, Environment, RingConfig, milliseconds, parsed, required};
 use shared::link::CompleteLink;
 
 /// The settings.
@@ -8,6 +10,8 @@ use shared::link::CompleteLink;
 pub struct Config {
     /// Where Ring is.
     pub ring: RingConfig,
+    /// `RING_API_SHARE`: how many requests a second are for devices and media. Links have a part of them.
+    pub api_share: u32,
     /// `OAUTH_SECRET_ID`: our client id and secret at Ring.
     pub oauth_secret_id: String,
     /// `GRANTS_TABLE`.
@@ -24,8 +28,16 @@ pub struct Config {
     pub event_bus_name: String,
     /// `TOKEN_KEY_ID`: the KMS key that tokens are sealed under.
     pub token_key_id: String,
+    /// `RESCUE_QUEUE_URL`: where a pair waits that the table did not take.
+    pub rescue_queue_url: String,
+    /// `GRANTS_EPOCH`: raised when the table of grants is restored from a backup.
+    pub grants_epoch: u64,
     /// `COMPLETE_LINK`: `at-once` or `after-setup`.
     pub complete_link: CompleteLink,
+    /// `LINK_LEEWAY_MS`: how far ahead of our clock a link's time may lie.
+    pub link_leeway: Duration,
+    /// `REFUSED_SHARE_PERCENT`: beyond this share of refused pairs nobody is believed to be refused.
+    pub refused_share_percent: u64,
 }
 
 impl Config {
@@ -33,6 +45,7 @@ impl Config {
     pub fn read(env: &impl Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             ring: RingConfig::read(env)?,
+            api_share: parsed(env, "RING_API_SHARE")?,
             oauth_secret_id: required(env, "OAUTH_SECRET_ID")?,
             grants_table: required(env, "GRANTS_TABLE")?,
             links_table: required(env, "LINKS_TABLE")?,
@@ -41,7 +54,11 @@ impl Config {
             events_queue_url: required(env, "EVENTS_QUEUE_URL")?,
             event_bus_name: required(env, "EVENT_BUS_NAME")?,
             token_key_id: required(env, "TOKEN_KEY_ID")?,
+            rescue_queue_url: required(env, "RESCUE_QUEUE_URL")?,
+            grants_epoch: parsed(env, "GRANTS_EPOCH")?,
             complete_link: parsed(env, "COMPLETE_LINK")?,
+            link_leeway: milliseconds(env, "LINK_LEEWAY_MS")?,
+            refused_share_percent: parsed(env, "REFUSED_SHARE_PERCENT")?,
         })
     }
 }

@@ -1,53 +1,66 @@
 //! Keeps every grant alive: each minute, or asked for one.
 //!
-//! Each minute (the `time` in the schedule's event sets what is due): grants whose owner is not known yet are resolved,
-//! links that were left half-way are resumed, pairs older than a day are renewed with the oldest first, and each link's
-//! devices are listed anew daily. Asked synchronously with `{"grant","generation"}`, it renews that one pair and answers
-//! what came of it. It is the one program that may open refresh tokens.
+//! Each minute (the `time` in the schedule's event sets what is due): pairs in the rescue queue are brought home, grants whose
+//! owner is not known yet are resolved, links that were left half-way are resumed, pairs older than a day are renewed with the
+//! oldest first, and each link's devices are listed anew daily. Asked synchronously with `{"grant","generation"}`, it renews
+//! that one pair and answers what came of it. Told `{"resolve"}`, it asks Ring whose that new grant is, at the waits of a new
+//! grant. It is the one program that may open refresh tokens.
 
 mod config;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use config::Config;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent};
-use ring_partner::Ring;
+use ring_partner::error::Decision;
 use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 use shared::device::store::Devices;
+use shared::edge::aws;
 use shared::edge::bus::Bus;
 use shared::edge::clock::signed;
+use shared::edge::config::RingConfig;
 use shared::edge::queue::Queue;
 use shared::edge::secret::Secret;
 use shared::edge::table::StoreError;
-use shared::edge::{aws, clock, key};
 use shared::event::store::Events;
-use shared::grant::access::{Access, CallError, Refresh as _, RefreshOutcome, RefreshRequest};
-use shared::grant::refresh::Refresher;
-use shared::grant::store::Grants;
-use shared::grant::vault::Vault;
-use shared::grant::{Grant, GrantId, Life};
+use shared::grant::access::{Access, CallError, Refresh as _, RefreshOutcome, RefreshRequest, ResolveRequest};
+use shared::grant::ports::Grants as _;
+use shared::grant::refresh::{Brake, Refresher, RefusedPair, Renewal, Undone as NotRenewed};
+use shared::grant::rescue::Rescuer;
+use shared::grant::store::GrantTable;
+use shared::grant::vault::{Kms, Vault};
+use shared::grant::{Grant, GrantId, Life, RESOLVE_WAITS};
+use shared::link::CompleteLink;
 use shared::link::claim::{ClaimError, Claims};
+use shared::link::effects::Downstream;
+use shared::link::ports::Links as _;
 use shared::link::settle::{SettleError, Settler};
-use shared::link::store::Links;
+use shared::link::store::{LinkLedger, LinkTable};
+use shared::world::{Deployed, Nature as _, System, World};
 
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
 
 const CREDENTIALS_KEPT_FOR: Duration = Duration::from_secs(300);
-/// The most grants, and the most links, that one minute looks at.
-const MOST_A_MINUTE: usize = 1_000;
-/// How many are worked on side by side. With answers of 200 ms and more it holds the renewals below their share of the
-/// 100 requests a second that Ring allows a client (Ring: Rate Limiting).
-const AT_ONCE: usize = 4;
+/// How many that are due are asked for in one go.
+const PAGE: usize = 500;
+/// How many grants are worked on side by side. With Ring answering within two seconds it keeps the pace.
+const GRANTS_AT_ONCE: usize = 32;
+/// How many links are. Each may ask Ring several times, and waits for leave no longer than Ring's client allows.
+const LINKS_AT_ONCE: usize = 8;
 /// A link that could not be settled is looked at again after this.
 const UNSETTLED_WAITS_FOR: Duration = Duration::from_secs(300);
-/// Nothing new is begun after this, which leaves the last one begun the time to end well before the function's time-out
-/// in the template: a renewal that is cut off between Ring's answer and its being saved loses a pair: the next minute goes on.
-const BEGIN_WITHIN: Duration = Duration::from_secs(45);
+/// Nothing new is begun after this: the next minute goes on. What was begun last has the time to end well before the
+/// function's time-out in the template, as a renewal that is cut off between Ring's answer and its being saved loses a pair.
+const BEGIN_WITHIN: Duration = Duration::from_millis(58_500);
+/// Up to so many refused pairs in one to two hours are believed, whatever their share.
+const REFUSED_AT_LEAST: u64 = 5;
 
 /// What wakes this function.
 #[derive(Debug, Deserialize)]
@@ -55,6 +68,8 @@ const BEGIN_WITHIN: Duration = Duration::from_secs(45);
 pub enum Wake {
     /// A program asks for one grant.
     Asked(RefreshRequest),
+    /// A new grant's owner is not known yet.
+    Resolve(ResolveRequest),
     /// The schedule's event.
     Minute {
         /// What counts as now for what is due.
@@ -68,18 +83,24 @@ pub enum Wake {
 pub enum Said {
     /// To the program that asked.
     Outcome(RefreshOutcome),
+    /// To nobody: whether the grant's owner is known by it.
+    Resolved(bool),
     /// To the schedule.
     Minute(Minute),
 }
 
 /// What one minute came to.
-#[derive(Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Minute {
+    /// Pairs that came home from the rescue queue.
+    pub rescued: usize,
     /// Grants whose owner is known now.
     pub resolved: usize,
     /// Pairs that were renewed.
     pub renewed: usize,
-    /// Grants that were given up, or that Ring refuses.
+    /// Pairs that Ring refused.
+    pub refused: usize,
+    /// Grants that were given up, or whose user has to link again.
     pub ended: usize,
     /// Links of which nothing is left to do now.
     pub settled: usize,
@@ -88,15 +109,42 @@ pub struct Minute {
 }
 
 /// The token refresh.
-#[derive(Debug)]
-pub struct TokenRefresh {
-    grants: Grants,
-    links: Links,
-    ring: Ring,
-    refresher: Refresher,
-    access: Access<Refresher>,
-    claims: Claims<Refresher>,
-    settler: Settler<Refresher>,
+#[derive(Clone, Debug)]
+pub struct TokenRefresh<W: World> {
+    /// Renews what is due.
+    pub due: Refresher<W>,
+    /// Renews what is asked for, which has a budget of its own.
+    pub asked: Refresher<W>,
+    /// Ring, as links ask it: on the API's budget.
+    pub ring: W::Ring,
+    /// What follows from a link.
+    pub effects: W::Effects,
+    /// When Ring is told that a link is complete.
+    pub complete: CompleteLink,
+    /// How far ahead of our clock a link's time may lie.
+    pub leeway: Duration,
+    /// How many are begun each second.
+    pub pace: Pace,
+}
+
+/// How many of what is due are begun each second: within the shares of Ring's limit (Ring: Rate Limiting).
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Grants.
+    pub grants: u32,
+    /// Links.
+    pub links: u32,
+}
+
+/// The walks of one invocation.
+struct Walks<W: World> {
+    refresher: Refresher<W>,
+    claims: Claims<W, Refresher<W>>,
+    settler: Settler<W, Refresher<W>>,
+    /// Nothing new is begun after this.
+    begin_until: Timestamp,
+    /// Nor after Ring has asked for a pause.
+    paused: AtomicBool,
 }
 
 /// What became of one grant.
@@ -104,6 +152,7 @@ enum Step {
     Nothing,
     Resolved,
     Renewed,
+    Refused(RefusedPair),
     Ended,
 }
 
@@ -113,94 +162,195 @@ enum Undone {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Call(#[from] CallError),
-    #[error(transparent)]
     Claim(#[from] ClaimError),
     #[error(transparent)]
     Settle(#[from] SettleError),
-    #[error("the pair could not be renewed")]
-    Renewal,
+    #[error(transparent)]
+    Renewal(#[from] NotRenewed),
 }
 
-impl TokenRefresh {
+impl Undone {
+    /// Ring asks to be left alone: the rest of this minute's share is not used.
+    fn is_pause(&self) -> bool {
+        match self {
+            Self::Renewal(NotRenewed::Ring(error)) => error.retry_after().is_some(),
+            Self::Claim(ClaimError::Ring(CallError::Ring(error))) => {
+                error.answer().is_some_and(|answer| answer.status == 429)
+                    || matches!(error, ring_partner::Error::NotSent(_))
+                        && matches!(error.decision(), Decision::RetryAfter(_))
+            }
+            _ => false,
+        }
+    }
+}
+
+impl TokenRefresh<Deployed> {
     /// A token refresh with these settings.
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, ring_partner::client::SettingsError> {
-        let ring = config.ring.client()?;
-        let grants = Grants::new(aws, config.grants_table);
-        let links = Links::new(aws, config.links_table);
-        let vault = Vault::new(aws, config.token_key_id);
-        let secret = Arc::new(Secret::new(aws, config.oauth_secret_id, CREDENTIALS_KEPT_FOR));
-        let refresher = Refresher::new(grants.clone(), links.clone(), vault.clone(), ring.clone(), secret);
-        let access = Access::new(grants.clone(), vault.clone(), refresher.clone());
+        let grants = GrantTable::new(aws, config.grants_table);
+        // Three quarters of the renewals' share are for what is due, in the one run of each minute; what is asked for has the
+        // rest. Links have a fifth of the API's.
+        let pace = Pace {
+            grants: (config.ring.share * 3 / 4).max(1),
+            links: (config.api_share / 5).max(1),
+        };
+        let ring = |share: u32, shared_by: u32| {
+            RingConfig {
+                share: share.max(1),
+                shared_by: shared_by.max(1),
+                ..config.ring.clone()
+            }
+            .client()
+        };
+        let due = Refresher {
+            nature: System,
+            links: LinkLedger::new(LinkTable::new(aws, config.links_table), grants.clone()),
+            vault: Vault::new(Kms::new(aws, config.token_key_id)),
+            ring: ring(pace.grants, 1)?,
+            client: Arc::new(Secret::new(aws, config.oauth_secret_id, CREDENTIALS_KEPT_FOR)),
+            rescuer: Rescuer::new(grants.clone(), Queue::new(aws, config.rescue_queue_url)),
+            grants,
+            epoch: config.grants_epoch,
+            brake: Brake {
+                least: REFUSED_AT_LEAST,
+                percent: config.refused_share_percent,
+            },
+            deadline: Timestamp::MAX,
+        };
         Ok(Self {
-            claims: Claims::new(
-                grants.clone(),
-                links.clone(),
-                vault,
-                ring.clone(),
-                access.clone(),
-                config.complete_link,
-            ),
-            settler: Settler {
-                grants: grants.clone(),
-                links: links.clone(),
+            asked: Refresher {
+                ring: ring(config.ring.share - pace.grants, config.ring.shared_by - 1)?,
+                ..due.clone()
+            },
+            due,
+            ring: ring(pace.links, 1)?,
+            effects: Downstream {
                 devices: Devices::new(aws, config.devices_table),
                 events: Events::new(aws, config.events_table),
                 events_queue: Queue::new(aws, config.events_queue_url),
                 bus: Bus::new(aws, config.event_bus_name),
-                ring: ring.clone(),
-                access: access.clone(),
             },
-            grants,
-            links,
-            ring,
-            refresher,
-            access,
+            complete: config.complete_link,
+            leeway: config.link_leeway,
+            pace,
         })
     }
 
     /// Handles one wake.
     pub async fn handle(&self, event: LambdaEvent<Wake>) -> Result<Said, Error> {
+        // The runtime gives the instant at which Lambda ends this invocation.
+        let deadline = Timestamp::try_from(event.context.deadline()).unwrap_or(Timestamp::MAX);
+        // Boxed, as the walks are deep: the runtime moves this future about.
         Ok(match event.payload {
-            Wake::Asked(request) => Said::Outcome(self.refresher.refresh(&request).await),
-            Wake::Minute { time } => Said::Minute(self.minute(time).await?),
+            Wake::Asked(request) => Said::Outcome(self.asked(&request, deadline).boxed().await),
+            Wake::Resolve(request) => Said::Resolved(self.resolve(&request.resolve, deadline).boxed().await),
+            Wake::Minute { time } => Said::Minute(self.minute(time, deadline).boxed().await?),
         })
     }
+}
 
-    /// Everything that is due at `time`.
-    async fn minute(&self, time: Timestamp) -> Result<Minute, StoreError> {
-        let stop_at = clock::now() + signed(BEGIN_WITHIN);
-        let mut minute = Minute::default();
-        let grants = self.grants.due(time, MOST_A_MINUTE).await?;
-        let steps = futures_util::stream::iter(grants).map(|id| async move {
-            if clock::now() > stop_at {
-                Ok(Step::Nothing)
-            } else {
-                self.grant(&id, time).await
+impl<W: World> TokenRefresh<W> {
+    /// Renews one pair, for a program that needs it now.
+    pub async fn asked(&self, request: &RefreshRequest, deadline: Timestamp) -> RefreshOutcome {
+        self.asked.until(deadline).refresh(request).await
+    }
+
+    /// Asks Ring whose a new grant is, until it is known or the waits of a new grant are over: each minute goes on then.
+    pub async fn resolve(&self, id: &GrantId, deadline: Timestamp) -> bool {
+        let walks = self.walks(&self.asked, deadline);
+        for wait in RESOLVE_WAITS {
+            tokio::time::sleep(wait).await;
+            match walks.claims.resolve(id).await {
+                Ok(resolved) => return resolved,
+                Err(error) => tracing::warn!(
+                    grant.id = id.as_str(),
+                    error = &error as &dyn std::error::Error,
+                    "whose grant {id} is is not known yet"
+                ),
             }
-        });
-        let mut steps = steps.buffer_unordered(AT_ONCE);
-        while let Some(step) = steps.next().await {
-            match step {
-                Ok(Step::Nothing) => {}
-                Ok(Step::Resolved) => minute.resolved += 1,
-                Ok(Step::Renewed) => minute.renewed += 1,
-                Ok(Step::Ended) => minute.ended += 1,
-                Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a grant is tried again");
-                    minute.failed += 1;
+        }
+        false
+    }
+
+    /// Everything that is due at `time`, as far as it goes in a minute.
+    pub async fn minute(&self, time: Timestamp, deadline: Timestamp) -> Result<Minute, StoreError> {
+        let walks = self.walks(&self.due, deadline);
+        let mut minute = Minute::default();
+        match walks.refresher.rescuer.bring_home().await {
+            Ok(home) => minute.rescued = home.applied,
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "rescued pairs are not home yet"
+                );
+                minute.failed += 1;
+            }
+        }
+        // Side by side: neither waits for the other's backlog.
+        let (grants, links) = tokio::join!(self.grants(&walks, time), self.links(&walks, time));
+        let (grants, links) = (grants?, links?);
+        minute = Minute {
+            settled: links.settled,
+            failed: minute.failed + grants.failed + links.failed,
+            rescued: minute.rescued,
+            ..grants
+        };
+        tracing::info!(
+            rescued = minute.rescued,
+            resolved = minute.resolved,
+            renewed = minute.renewed,
+            refused = minute.refused,
+            ended = minute.ended,
+            settled = minute.settled,
+            failed = minute.failed,
+            "what was due at {time} is looked at"
+        );
+        Ok(minute)
+    }
+
+    async fn grants(&self, walks: &Walks<W>, time: Timestamp) -> Result<Minute, StoreError> {
+        let mut minute = Minute::default();
+        let mut refused = Vec::new();
+        let mut seen = BTreeSet::new();
+        // Each page begins where the one before has ended, as what is done is not due any more.
+        while walks.has_time() {
+            let mut due = walks.refresher.grants.due(time, PAGE).await?;
+            due.retain(|id| seen.insert(id.clone()));
+            if due.is_empty() {
+                break;
+            }
+            let begun =
+                Self::paced(due, self.pace.grants).map(|id| async move { walks.grant(&id, time).await }.boxed());
+            let mut steps = std::pin::pin!(begun.buffer_unordered(GRANTS_AT_ONCE));
+            while let Some(step) = steps.next().await {
+                match step {
+                    Ok(Step::Nothing) => {}
+                    Ok(Step::Resolved) => minute.resolved += 1,
+                    Ok(Step::Renewed) => minute.renewed += 1,
+                    Ok(Step::Refused(pair)) => refused.push(pair),
+                    Ok(Step::Ended) => minute.ended += 1,
+                    Err(error) => {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "a grant is tried again");
+                        minute.failed += 1;
+                        // What is begun comes to its end; nothing more is begun.
+                        if error.is_pause() && !walks.paused.swap(true, Ordering::Relaxed) {
+                            tracing::warn!(metric = "share_paused", "Ring asks for a pause: this minute ends early");
+                        }
+                    }
                 }
             }
         }
-        let links = self.links.due(time, MOST_A_MINUTE).await?;
-        let settled = futures_util::stream::iter(links).map(|account| async move {
-            if clock::now() > stop_at {
-                Ok(())
-            } else {
-                self.link(&account, time).await
-            }
-        });
-        let mut settled = settled.buffer_unordered(AT_ONCE);
+        minute.refused = refused.len();
+        minute.ended += walks.refresher.judge(refused, minute.renewed as u64).await?;
+        Ok(minute)
+    }
+
+    async fn links(&self, walks: &Walks<W>, time: Timestamp) -> Result<Minute, StoreError> {
+        let mut minute = Minute::default();
+        let due = walks.refresher.links.due(time, PAGE).await?;
+        let begun =
+            Self::paced(due, self.pace.links).map(|account| async move { walks.link(&account, time).await }.boxed());
+        let mut settled = std::pin::pin!(begun.buffer_unordered(LINKS_AT_ONCE));
         while let Some(link) = settled.next().await {
             match link {
                 Ok(()) => minute.settled += 1,
@@ -210,76 +360,107 @@ impl TokenRefresh {
                 }
             }
         }
-        tracing::info!(
-            resolved = minute.resolved,
-            renewed = minute.renewed,
-            ended = minute.ended,
-            settled = minute.settled,
-            failed = minute.failed,
-            "what was due at {time} is looked at"
-        );
         Ok(minute)
+    }
+
+    /// One after the other, so many of them a second.
+    fn paced<T>(items: Vec<T>, a_second: u32) -> impl Stream<Item = T> {
+        let interval = tokio::time::interval(Duration::from_secs(1) / a_second.max(1));
+        futures_util::stream::unfold((items.into_iter(), interval), async |(mut items, mut interval)| {
+            let item = items.next()?;
+            interval.tick().await;
+            Some((item, (items, interval)))
+        })
+    }
+
+    fn walks(&self, refresher: &Refresher<W>, deadline: Timestamp) -> Walks<W> {
+        let refresher = refresher.until(deadline);
+        let Refresher {
+            nature,
+            grants,
+            links,
+            vault,
+            ring,
+            ..
+        } = refresher.clone();
+        let access = Access::new(grants.clone(), vault.clone(), refresher.clone());
+        Walks {
+            begin_until: nature.now() + signed(BEGIN_WITHIN),
+            paused: AtomicBool::new(false),
+            refresher,
+            claims: Claims {
+                nature: nature.clone(),
+                grants: grants.clone(),
+                links: links.clone(),
+                vault,
+                ring,
+                access: access.clone(),
+                complete: self.complete,
+                leeway: self.leeway,
+            },
+            settler: Settler {
+                nature,
+                grants,
+                links,
+                effects: self.effects.clone(),
+                ring: self.ring.clone(),
+                access,
+            },
+        }
+    }
+}
+
+impl<W: World> Walks<W> {
+    fn has_time(&self) -> bool {
+        !self.paused.load(Ordering::Relaxed) && self.refresher.nature.now() < self.begin_until
     }
 
     /// The next step of a grant that is due.
     async fn grant(&self, id: &GrantId, time: Timestamp) -> Result<Step, Undone> {
+        if !self.has_time() {
+            return Ok(Step::Nothing);
+        }
         // The index may be behind: only what the row itself says is due.
-        let Some(grant) = self.grants.get_due(id, time).await? else {
+        let Some(grant) = self.refresher.grants.get_due(id, time).await? else {
             return Ok(Step::Nothing);
         };
         match &grant.life {
             Life::Resolving { .. } | Life::Unclaimed { .. } if grant.is_given_up(time) => {
-                self.refresher.give_up(grant, clock::now()).await?;
+                self.refresher.give_up(grant).await?;
                 Ok(Step::Ended)
             }
-            Life::Resolving { .. } => self.resolve(grant).await,
+            Life::Resolving { .. } => {
+                let resolved = self.claims.resolve(id).await?;
+                Ok(if resolved { Step::Resolved } else { Step::Nothing })
+            }
             Life::Claiming { .. } => {
-                if let Some(link) = self.claims.resume(grant, clock::now()).await? {
-                    self.settler.settle(link, clock::now()).await?;
+                if let Some(link) = self.claims.resume(grant).await? {
+                    self.settler.settle(link).await?;
                 }
                 Ok(Step::Nothing)
             }
-            Life::Unclaimed { .. } | Life::Confirmed | Life::Linked => {
-                let generation = grant.tokens.map_or(0, |tokens| tokens.generation);
-                match self
-                    .refresher
-                    .refresh(&RefreshRequest {
-                        grant: id.clone(),
-                        generation,
-                    })
-                    .await
-                {
-                    RefreshOutcome::Fresh => Ok(Step::Renewed),
-                    RefreshOutcome::RelinkRequired | RefreshOutcome::Ended => Ok(Step::Ended),
-                    RefreshOutcome::Unavailable => Err(Undone::Renewal),
-                }
-            }
+            Life::Unclaimed { .. } | Life::Confirmed | Life::Linked => self.renew(&grant).await,
             Life::RelinkRequired { .. } | Life::Ended { .. } => Ok(Step::Nothing),
         }
     }
 
-    /// Asks Ring whose a new grant is.
-    async fn resolve(&self, grant: Grant) -> Result<Step, Undone> {
-        let now = clock::now();
-        let asked = self
-            .access
-            .call(&grant.id, now, |token| async move { self.ring.me(&token).await })
-            .await;
-        let (next, outcome) = match asked {
-            Ok(user) => (grant.resolved(user.id, now), Ok(Step::Resolved)),
-            Err(error) => (grant.still_resolving(), Err(error.into())),
-        };
-        if let Ok(next) = next {
-            self.grants
-                .advance(&next, next.due_at(now, key::fraction()), now, Vec::new())
-                .await?;
-        }
-        outcome
+    async fn renew(&self, grant: &Grant) -> Result<Step, Undone> {
+        let generation = grant.tokens.as_ref().map_or(0, |tokens| tokens.generation);
+        Ok(match self.refresher.renew(&grant.id, generation).await? {
+            Renewal::Fresh(true) => Step::Renewed,
+            Renewal::Fresh(false) => Step::Nothing,
+            Renewal::Refused(pair) => Step::Refused(pair),
+            Renewal::RelinkRequired | Renewal::Ended => Step::Ended,
+        })
     }
 
     /// What is to be done about a link that is due: what was left half-way, or the daily listing.
     async fn link(&self, account: &AccountId, time: Timestamp) -> Result<(), Undone> {
-        let Some(link) = self.links.get_due(account, time).await? else {
+        if !self.has_time() {
+            return Ok(());
+        }
+        let links = &self.refresher.links;
+        let Some(link) = links.get_due(account, time).await? else {
             return Ok(());
         };
         let link = if link.todo.is_empty() {
@@ -287,10 +468,9 @@ impl TokenRefresh {
         } else {
             link
         };
-        if let Err(error) = self.settler.settle(link, clock::now()).await {
-            self.links
-                .put_off(account, clock::now() + signed(UNSETTLED_WAITS_FOR))
-                .await?;
+        if let Err(error) = self.settler.settle(link).await {
+            let due = self.refresher.nature.now() + signed(UNSETTLED_WAITS_FOR);
+            links.put_off(account, due).await?;
             return Err(error.into());
         }
         Ok(())
@@ -308,5 +488,9 @@ mod tests {
         assert!(matches!(serde_json::from_str(schedule).unwrap(), Wake::Minute { .. }));
         let asked = r#"{"grant":"grt_1","generation":3}"#;
         assert!(matches!(serde_json::from_str(asked).unwrap(), Wake::Asked(request) if request.generation == 3));
+        assert!(matches!(
+            serde_json::from_str(r#"{"resolve":"grt_1"}"#).unwrap(),
+            Wake::Resolve(_)
+        ));
     }
 }

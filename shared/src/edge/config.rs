@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 use url::Url;
 
@@ -64,6 +65,11 @@ where
         })
 }
 
+/// A required number of milliseconds.
+pub fn milliseconds(env: &impl Environment, name: &'static str) -> Result<Duration, ConfigError> {
+    parsed(env, name).map(Duration::from_millis)
+}
+
 /// A comma-separated list; empty when it is not set.
 pub fn list(env: &impl Environment, name: &str) -> Vec<String> {
     let text = env.get(name).unwrap_or_default();
@@ -85,16 +91,23 @@ pub struct RingConfig {
     pub bearer_hosts: Vec<String>,
     /// `RING_MEDIA_HOSTS`: suffixes that a media redirect may lead to; empty: any public https host.
     pub media_hosts: Vec<String>,
+    /// `RING_SHARE`: how many of the 100 requests a second that Ring allows one client id (Ring: Rate Limiting) are this
+    /// program's, and of those that share with it.
+    pub share: u32,
+    /// `RING_SHARED_BY`: in how many processes these can run at once.
+    pub shared_by: u32,
 }
 
 impl RingConfig {
-    /// Reads the four `RING_…` variables.
+    /// Reads the `RING_…` variables.
     pub fn read(env: &impl Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             api_url: parsed(env, "RING_API_URL")?,
             oauth_url: parsed(env, "RING_OAUTH_URL")?,
             bearer_hosts: list(env, "RING_BEARER_HOSTS"),
             media_hosts: list(env, "RING_MEDIA_HOSTS"),
+            share: parsed(env, "RING_SHARE")?,
+            shared_by: parsed(env, "RING_SHARED_BY")?,
         })
     }
 
@@ -103,6 +116,8 @@ impl RingConfig {
         let mut settings = ring_partner::Settings::new(self.api_url.clone(), self.oauth_url.clone());
         settings.bearer_hosts.clone_from(&self.bearer_hosts);
         settings.media_hosts.clone_from(&self.media_hosts);
+        settings.budget_per_second = self.share;
+        settings.budget_shared_by = self.shared_by;
         ring_partner::Ring::new(settings)
     }
 }

@@ -1,4 +1,4 @@
-//! Another function of ours, asked synchronously (Lambda's Invoke).
+//! Another function of ours, asked (Lambda's Invoke): for an answer, or only to begin.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::InvocationType;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -39,6 +40,20 @@ impl Function {
             client: Client::from_conf(config),
             name: name.into(),
         }
+    }
+
+    /// Has it begin, and does not wait: Lambda has the question then.
+    pub async fn begin<Q: Serialize>(&self, question: &Q) -> Result<(), FunctionError> {
+        let payload = serde_json::to_vec(question).map_err(|error| FunctionError(error.into()))?;
+        self.client
+            .invoke()
+            .function_name(&self.name)
+            .invocation_type(InvocationType::Event)
+            .payload(Blob::new(payload))
+            .send()
+            .await
+            .map_err(|error| FunctionError(error.into()))?;
+        Ok(())
     }
 
     /// Asks it, and waits for the answer.

@@ -7,7 +7,19 @@ use sha2::{Digest as _, Sha256};
 /// A new unguessable id: a prefix that says what it is, and 122 random bits.
 #[must_use]
 pub fn random(prefix: &str) -> String {
-    format!("{prefix}_{}", uuid::Uuid::new_v4().simple())
+    with_prefix(prefix, random_bits())
+}
+
+/// An id of these bits: a prefix that says of what.
+#[must_use]
+pub fn with_prefix(prefix: &str, bits: u128) -> String {
+    format!("{prefix}_{bits:032x}")
+}
+
+/// Bits that nobody can guess, 122 of the 128.
+#[must_use]
+pub fn random_bits() -> u128 {
+    uuid::Uuid::new_v4().as_u128()
 }
 
 /// One id for several opaque parts: the same parts give the same id, and no two lists of parts share one, since each part
@@ -22,11 +34,10 @@ pub fn derived(prefix: &str, parts: &[&str]) -> String {
     format!("{prefix}_{}", URL_SAFE_NO_PAD.encode(&hash.finalize()[..20]))
 }
 
-/// A random number in 0..1, to spread what would else happen at once.
+/// A number in 0..1 of random bits, to spread what would else happen at once.
 #[must_use]
-pub fn fraction() -> f64 {
-    let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
-    f64::from((high >> 32) as u32) / (f64::from(u32::MAX) + 1.0)
+pub fn fraction_of(bits: u128) -> f64 {
+    f64::from((bits >> 96) as u32) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// Which of `count` shards a key belongs to: stable, and evenly spread.

@@ -1,4 +1,4 @@
-//! A queue of ours (SQS): sending to it, and putting off a message that was received from it.
+//! A queue of ours (SQS): sending to it, receiving from it, and putting off a message that was received.
 
 use std::time::Duration;
 
@@ -95,6 +95,36 @@ impl Queue {
         Ok(())
     }
 
+    /// Up to ten messages, each as receipt and body, hidden from others for `hidden_for`. Nothing only if nothing is
+    /// there: a second of waiting makes SQS ask all of its servers.
+    pub async fn receive(&self, hidden_for: Duration) -> Result<Vec<(String, String)>, QueueError> {
+        let answer = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(10)
+            .visibility_timeout(seconds(hidden_for))
+            .wait_time_seconds(1)
+            .send()
+            .await
+            .map_err(|error| QueueError(error.into()))?;
+        let messages = answer.messages.unwrap_or_default().into_iter();
+        Ok(messages
+            .filter_map(|message| Some((message.receipt_handle?, message.body?)))
+            .collect())
+    }
+
+    /// Deletes the message that `receipt` stands for.
+    pub async fn delete(&self, receipt: &str) -> Result<(), QueueError> {
+        let delete = self
+            .client
+            .delete_message()
+            .queue_url(&self.url)
+            .receipt_handle(receipt);
+        delete.send().await.map_err(|error| QueueError(error.into()))?;
+        Ok(())
+    }
+
     /// Opens the connection ahead of the first message, by asking for nothing: the answer, an error too, is not used.
     pub async fn warm(&self) {
         let _answer = self.client.get_queue_attributes().queue_url(&self.url).send().await;
@@ -102,17 +132,21 @@ impl Queue {
 
     /// The message that `receipt` stands for is not seen again before `wait` has passed.
     pub async fn put_off(&self, receipt: &str, wait: Duration) -> Result<(), QueueError> {
-        let seconds = i32::try_from(wait.as_secs()).unwrap_or(43_200).min(43_200);
         let put_off = self
             .client
             .change_message_visibility()
             .queue_url(&self.url)
             .receipt_handle(receipt);
         put_off
-            .visibility_timeout(seconds)
+            .visibility_timeout(seconds(wait))
             .send()
             .await
             .map_err(|error| QueueError(error.into()))?;
         Ok(())
     }
+}
+
+/// A visibility timeout, within the twelve hours that SQS knows.
+fn seconds(wait: Duration) -> i32 {
+    i32::try_from(wait.as_secs()).unwrap_or(43_200).min(43_200)
 }

@@ -6,11 +6,12 @@ use ring_partner::error::Decision;
 use ring_partner::oauth::AccessToken;
 use serde::{Deserialize, Serialize};
 
-use super::store::Grants;
+use super::ports::Grants as _;
 use super::vault::{Vault, VaultError};
 use super::{GrantId, Life};
 use crate::edge::function::Function;
 use crate::edge::table::StoreError;
+use crate::world::World;
 
 /// A request to renew one grant's pair.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,13 +22,22 @@ pub struct RefreshRequest {
     pub generation: u64,
 }
 
+/// A request to ask Ring whose a new grant is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ResolveRequest {
+    /// Which one.
+    pub resolve: GrantId,
+}
+
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefreshOutcome {
     /// There is a pair of a later generation now.
     Fresh,
-    /// Ring refuses the refresh token: its user has to link again.
+    /// Ring refuses the refresh token. Whether that ends it is decided by what becomes of the others.
+    Refused,
+    /// Its user has to link again.
     RelinkRequired,
     /// The grant is over.
     Ended,
@@ -95,15 +105,15 @@ pub struct Usable {
 
 /// Access tokens of grants, renewed when they must be.
 #[derive(Clone, Debug)]
-pub struct Access<R> {
-    grants: Grants,
-    vault: Vault,
+pub struct Access<W: World, R> {
+    grants: W::Grants,
+    vault: Vault<W::Keys>,
     refresh: R,
 }
 
-impl<R: Refresh> Access<R> {
+impl<W: World, R: Refresh> Access<W, R> {
     /// Access to the grants in `grants`, sealed in `vault`, renewed by `refresh`.
-    pub fn new(grants: Grants, vault: Vault, refresh: R) -> Self {
+    pub fn new(grants: W::Grants, vault: Vault<W::Keys>, refresh: R) -> Self {
         Self { grants, vault, refresh }
     }
 
@@ -161,7 +171,7 @@ impl<R: Refresh> Access<R> {
                 RefreshOutcome::Fresh => {}
                 RefreshOutcome::RelinkRequired => return Err(AccessError::RelinkRequired),
                 RefreshOutcome::Ended => return Err(AccessError::Ended),
-                RefreshOutcome::Unavailable => return Err(AccessError::Refresh),
+                RefreshOutcome::Refused | RefreshOutcome::Unavailable => return Err(AccessError::Refresh),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A grant: one token pair that Ring gave us for one of its users, from the one-time code to its end. This file tells the
-//! whole life and does no I/O; [`store`] keeps it, [`vault`] seals what must not be read, [`access`] hands out the access
-//! token, [`refresh`] renews the pair.
+//! whole life and does no I/O. [`exchange`] makes one out of a code, [`access`] hands out the access token, [`refresh`]
+//! renews the pair, and [`rescue`] brings home a pair that could not be saved; they are written over [`ports`]. [`store`]
+//! keeps grants, [`vault`] seals what must not be read.
 //!
 //! ```text
 //! code ─> resolving ─> unclaimed <─> claiming ─> confirmed ─> linked
@@ -25,7 +26,10 @@ use crate::edge::key;
 use vault::Sealed;
 
 pub mod access;
+pub mod exchange;
+pub mod ports;
 pub mod refresh;
+pub mod rescue;
 pub mod store;
 pub mod vault;
 
@@ -40,7 +44,12 @@ pub const UNCLAIMED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long one attempt to link holds its grant. In step with Ring's window of 600 s: it must leave room for another.
 pub const CLAIM_FOR: Duration = Duration::from_secs(45);
 /// The waits between attempts to learn whose a new grant is; the last repeats.
-const RESOLVE_WAITS_SECONDS: [u64; 5] = [1, 5, 20, 60, 60];
+pub const RESOLVE_WAITS: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(20),
+    Duration::from_secs(60),
+];
 
 /// A grant's id: ours, random, opaque.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,10 +57,15 @@ const RESOLVE_WAITS_SECONDS: [u64; 5] = [1, 5, 20, 60, 60];
 pub struct GrantId(String);
 
 impl GrantId {
-    /// A new one.
+    /// A new one, of 128 random bits.
     #[must_use]
-    pub fn random() -> Self {
-        Self(key::random("grt"))
+    pub fn new(bits: u128) -> Self {
+        Self(key::with_prefix("grt", bits))
+    }
+
+    /// The id as it was kept.
+    pub(crate) fn kept(text: &str) -> Self {
+        Self(text.to_owned())
     }
 
     /// As text.
@@ -103,6 +117,10 @@ pub struct Tokens {
     pub scope: Option<String>,
     /// When this pair was issued.
     pub issued_at: Timestamp,
+    /// The epoch in which it was saved. A pair of an earlier one came out of a backup, may be spent, and is never shown to
+    /// Ring again.
+    #[serde(default)]
+    pub epoch: u64,
 }
 
 impl Tokens {
@@ -179,6 +197,8 @@ pub struct Claim {
 pub enum RelinkReason {
     /// Ring said `invalid_grant` of the token that was stored before and after it was asked.
     RefreshTokenRefused,
+    /// Its pair came out of a backup, and may be spent.
+    Restored,
 }
 
 /// Why a grant is over.
@@ -273,12 +293,10 @@ impl Grant {
     }
 
     /// Ring refuses the stored refresh token. The tokens stay: should it be our credentials that are wrong, they are right.
-    pub fn refused(self) -> Result<Self, Illegal> {
+    pub fn refused(self, why: RelinkReason) -> Result<Self, Illegal> {
         match self.life {
             Life::RelinkRequired { .. } | Life::Ended { .. } => Err(self.illegal("relink required")),
-            _ => Ok(self.step(Life::RelinkRequired {
-                why: RelinkReason::RefreshTokenRefused,
-            })),
+            _ => Ok(self.step(Life::RelinkRequired { why })),
         }
     }
 
@@ -300,8 +318,8 @@ impl Grant {
     pub fn due_at(&self, now: Timestamp, spread: f64) -> Option<Timestamp> {
         match &self.life {
             Life::Resolving { attempts } => {
-                let wait = RESOLVE_WAITS_SECONDS[(*attempts as usize).min(RESOLVE_WAITS_SECONDS.len() - 1)];
-                Some(now + signed(Duration::from_secs(wait)))
+                let wait = RESOLVE_WAITS[(*attempts as usize).min(RESOLVE_WAITS.len() - 1)];
+                Some(now + signed(wait))
             }
             Life::Claiming { claim } => Some(claim.until),
             Life::Unclaimed { .. } | Life::Confirmed | Life::Linked => self
@@ -366,6 +384,10 @@ mod tests {
         Timestamp::from_second(1_770_000_000 + seconds).unwrap()
     }
 
+    fn id() -> GrantId {
+        GrantId::new(7)
+    }
+
     fn tokens(now: Timestamp) -> Tokens {
         Tokens {
             generation: 1,
@@ -375,6 +397,7 @@ mod tests {
             refresh_expires_at: now + signed(REFRESH_TOKEN_LIFE),
             scope: None,
             issued_at: now,
+            epoch: 1,
         }
     }
 
@@ -389,7 +412,7 @@ mod tests {
     }
 
     fn new() -> Grant {
-        Grant::issued(GrantId::random(), tokens(at(0)), at(0))
+        Grant::issued(id(), tokens(at(0)), at(0))
     }
 
     fn unclaimed() -> Grant {
@@ -423,11 +446,11 @@ mod tests {
 
     #[test]
     fn a_refused_grant_asks_for_its_user_and_keeps_its_tokens() {
-        let refused = unclaimed().refused().unwrap();
+        let refused = unclaimed().refused(RelinkReason::RefreshTokenRefused).unwrap();
         assert!(matches!(refused.life, Life::RelinkRequired { .. }));
         assert!(refused.tokens.is_some());
         assert!(refused.due_at(at(0), 0.5).is_none());
-        assert!(refused.refused().is_err());
+        assert!(refused.refused(RelinkReason::Restored).is_err());
     }
 
     #[test]

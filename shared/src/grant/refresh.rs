@@ -1,66 +1,138 @@
 //! The renewal of a pair, fenced: the lease and both data keys are in hand before Ring is asked, the time left is checked
-//! before sending, and Ring's answer is saved before anything else, under a condition on owner and generation. Only
-//! `token-refresh` may open refresh tokens, so only it can walk this.
+//! before sending, and Ring's answer is saved before anything else, under a condition on owner and generation; the table
+//! out of reach, it goes into the rescue queue. Only `token-refresh` may open refresh tokens, so only it can walk this.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ring_partner::Ring;
 use ring_partner::oauth::{AccessToken, RefreshToken, TokenError, TokenResponse};
 
 use super::access::{Refresh, RefreshOutcome, RefreshRequest};
-use super::store::Grants;
+use super::ports::{Client as _, Grants as _, Rescued, RescuedPair, Tally, TokenEndpoint as _};
+use super::rescue::{HIDDEN_FOR, RescueError, Rescuer};
 use super::vault::{DataKey, Vault, VaultError};
-use super::{EndReason, Grant, GrantId, Lease, Life, REFRESH_TOKEN_LIFE, Tokens, keep_young_at};
+use super::{EndReason, Grant, GrantId, Lease, Life, REFRESH_TOKEN_LIFE, RelinkReason, Tokens, keep_young_at};
 use crate::edge::clock::signed;
-use crate::edge::secret::{Secret, SecretError};
-use crate::edge::table::{StoreError, Write};
-use crate::edge::{clock, key};
-use crate::link::store::Links;
+use crate::edge::secret::SecretError;
+use crate::edge::table::StoreError;
+use crate::link::ports::{Change, Links as _};
+use crate::world::{Nature, World};
 
 /// How long one renewal holds a grant. Ring's client must answer or give up well inside it.
 pub const LEASE_FOR: Duration = Duration::from_secs(30);
-/// With less than this left of the lease, Ring is not asked any more: there would be no time to save the answer.
+/// With less than this left of the lease, or of the invocation, Ring is not asked any more: there would be no time to save
+/// the answer.
 const NEEDED_TO_ASK: Duration = Duration::from_secs(18);
 /// How long a caller waits for somebody else's renewal to be done.
 const WAIT_FOR_ANOTHER: Duration = Duration::from_secs(6);
 const LOOK_AGAIN_EVERY: Duration = Duration::from_millis(150);
 /// A grant whose renewal failed for now is due again after this.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
-
-/// The client's id and secret at Ring.
-pub type OAuthSecret = Secret<ring_partner::oauth::Credentials>;
+/// A grant that Ring refuses along with too many others is due again after this.
+const REFUSED_WAITS_FOR: Duration = Duration::from_secs(600);
 
 /// Renews pairs.
 #[derive(Clone, Debug)]
-pub struct Refresher {
-    grants: Grants,
-    links: Links,
-    vault: Vault,
-    ring: Ring,
-    secret: Arc<OAuthSecret>,
+pub struct Refresher<W: World> {
+    /// Time and chance.
+    pub nature: W::Nature,
+    /// The grants.
+    pub grants: W::Grants,
+    /// The links that they open.
+    pub links: W::Links,
+    /// What opens and seals their tokens.
+    pub vault: Vault<W::Keys>,
+    /// Ring.
+    pub ring: W::Ring,
+    /// Our id and secret there.
+    pub client: W::Client,
+    /// Where a pair goes that can't be saved.
+    pub rescuer: Rescuer<W>,
+    /// The epoch of the table: raised when it is restored from a backup.
+    pub epoch: u64,
+    /// When too many refusals at once are our fault, and not theirs.
+    pub brake: Brake,
+    /// When this invocation is cut off.
+    pub deadline: Timestamp,
+}
+
+/// When a number of refused pairs says that it is us: wrong credentials, a restored table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brake {
+    /// Up to so many refused in one to two hours are believed, whatever their share.
+    pub least: u64,
+    /// The share of refused among all, in percent, that is believed beyond that.
+    pub percent: u64,
+}
+
+impl Brake {
+    /// Whether these refusals are too many to be the users' own.
+    #[must_use]
+    pub fn holds(self, tally: Tally) -> bool {
+        let [refused, renewed, percent] = [tally.refused, tally.renewed, self.percent].map(u128::from);
+        tally.refused > self.least && refused * 100 > percent * (refused + renewed)
+    }
+}
+
+/// What came of one renewal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// There is a pair of a later generation now; whether this renewal made it.
+    Fresh(bool),
+    /// Ring refuses the stored pair, and no other is on its way. It is for [`Refresher::judge`] to say what that means.
+    Refused(RefusedPair),
+    /// Its user has to link again.
+    RelinkRequired,
+    /// The grant is over.
+    Ended,
+}
+
+/// A pair that Ring refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedPair {
+    /// Whose.
+    pub grant: GrantId,
+    /// Which.
+    pub generation: u64,
 }
 
 /// Why a renewal did not come to an end. The pair is as it was, and is tried again later.
 #[derive(Debug, thiserror::Error)]
-enum Undone {
+pub enum Undone {
+    /// The table is out of reach, or somebody else was there first.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The key is out of reach.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The client's id and secret are.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The rescue queue is, or what waits there can't be brought home.
+    #[error(transparent)]
+    Rescue(#[from] RescueError),
+    /// Ring gave no pair.
     #[error("Ring's token endpoint gave no pair")]
     Ring(#[from] TokenError),
-    #[error("the lease has too little time left")]
+    /// There would be no time to save an answer.
+    #[error("too little time is left to ask Ring")]
     Late,
 }
 
-impl Refresh for Refresher {
+/// The keys that a new pair is sealed with.
+type PairKeys = (DataKey<AccessToken>, DataKey<RefreshToken>);
+
+impl<W: World> Refresh for Refresher<W> {
     async fn refresh(&self, request: &RefreshRequest) -> RefreshOutcome {
         match self.renew(&request.grant, request.generation).await {
-            Ok(outcome) => outcome,
+            Ok(Renewal::Fresh(_)) => RefreshOutcome::Fresh,
+            Ok(Renewal::Refused(pair)) => {
+                // It is decided with the others, in the next minute.
+                self.put_off(&pair, Duration::ZERO).await;
+                RefreshOutcome::Refused
+            }
+            Ok(Renewal::RelinkRequired) => RefreshOutcome::RelinkRequired,
+            Ok(Renewal::Ended) => RefreshOutcome::Ended,
             Err(error) => {
                 tracing::warn!(
                     grant.id = request.grant.as_str(),
@@ -74,35 +146,44 @@ impl Refresh for Refresher {
     }
 }
 
-impl Refresher {
-    /// Renews with the client's secret `secret` at `ring`.
+impl<W: World> Refresher<W> {
+    /// The same refresher in an invocation that is cut off at `deadline`.
     #[must_use]
-    pub fn new(grants: Grants, links: Links, vault: Vault, ring: Ring, secret: Arc<OAuthSecret>) -> Self {
+    pub fn until(&self, deadline: Timestamp) -> Self {
         Self {
-            grants,
-            links,
-            vault,
-            ring,
-            secret,
+            deadline,
+            ..self.clone()
         }
     }
 
-    async fn renew(&self, id: &GrantId, generation: u64) -> Result<RefreshOutcome, Undone> {
-        let owner = key::random("own");
-        let give_up_at = clock::now() + signed(WAIT_FOR_ANOTHER);
+    /// Renews a pair, unless it is of a later generation than this already.
+    pub async fn renew(&self, id: &GrantId, generation: u64) -> Result<Renewal, Undone> {
+        let owner = self.nature.id("own");
+        let give_up_at = self.nature.now() + signed(WAIT_FOR_ANOTHER);
+        let mut looked = false;
         loop {
-            let now = clock::now();
+            let now = self.nature.now();
             let Some(grant) = self.grants.get(id).await? else {
-                return Ok(RefreshOutcome::Ended);
+                return Ok(Renewal::Ended);
             };
             if let Life::RelinkRequired { .. } = grant.life {
-                return Ok(RefreshOutcome::RelinkRequired);
+                return Ok(Renewal::RelinkRequired);
             }
             let Some(tokens) = &grant.tokens else {
-                return Ok(RefreshOutcome::Ended);
+                return Ok(Renewal::Ended);
             };
             if tokens.generation > generation {
-                return Ok(RefreshOutcome::Fresh);
+                return Ok(Renewal::Fresh(false));
+            }
+            if tokens.epoch < self.epoch {
+                return self.restored(grant).await;
+            }
+            // A lease that ran out is one whose holder vanished, maybe with Ring's answer on its way to the rescue queue.
+            if !looked && grant.lease.as_ref().is_some_and(|lease| lease.until <= now) {
+                tracing::warn!(grant.id = id.as_str(), "a lease ran out; its holder is gone");
+                self.look_for_rescued().await?;
+                looked = true;
+                continue;
             }
             let lease = Lease {
                 owner: owner.clone(),
@@ -117,9 +198,16 @@ impl Refresher {
         }
     }
 
-    async fn under_lease(&self, grant: &Grant, tokens: &Tokens, lease: &Lease) -> Result<RefreshOutcome, Undone> {
-        let asked = self.ask(grant, tokens, lease).await;
-        match asked {
+    /// Brings home what waits, also what somebody else had in hand at the first look.
+    async fn look_for_rescued(&self) -> Result<(), RescueError> {
+        self.rescuer.bring_home().await?;
+        tokio::time::sleep(HIDDEN_FOR + Duration::from_secs(1)).await;
+        self.rescuer.bring_home().await?;
+        Ok(())
+    }
+
+    async fn under_lease(&self, grant: &Grant, tokens: &Tokens, lease: &Lease) -> Result<Renewal, Undone> {
+        match self.ask(grant, tokens, lease).await {
             Ok((answer, keys)) => self.save(grant, tokens, lease, answer, keys).await,
             Err(Undone::Ring(TokenError::InvalidGrant)) => self.refused(grant, tokens, lease).await,
             Err(error) => {
@@ -127,44 +215,40 @@ impl Refresher {
                     // Our credentials are wrong, for every grant alike: no grant is marked.
                     tracing::error!(alarm = "invalid_client", "Ring refuses our client id or secret");
                 }
-                self.give_back(grant, lease, Some(clock::now() + signed(TRY_AGAIN_AFTER)))
-                    .await;
+                self.give_back(grant, lease, Some(TRY_AGAIN_AFTER)).await;
                 Err(error)
             }
         }
     }
 
     /// Everything up to Ring's answer. Whatever is needed to save that answer is in hand before Ring is asked.
-    async fn ask(
-        &self,
-        grant: &Grant,
-        tokens: &Tokens,
-        lease: &Lease,
-    ) -> Result<(TokenResponse, (DataKey<AccessToken>, DataKey<RefreshToken>)), Undone> {
+    async fn ask(&self, grant: &Grant, tokens: &Tokens, lease: &Lease) -> Result<(TokenResponse, PairKeys), Undone> {
         let (access_key, refresh_key, refresh_token, credentials) = tokio::join!(
             self.vault.data_key::<AccessToken>(&grant.id),
             self.vault.data_key::<RefreshToken>(&grant.id),
             self.vault.open(&tokens.refresh, &grant.id),
-            self.secret.get(clock::now()),
+            self.client.credentials(self.nature.now()),
         );
         let (keys, refresh_token, credentials) = ((access_key?, refresh_key?), refresh_token?, credentials?);
-        if lease.until.duration_since(clock::now()) < signed(NEEDED_TO_ASK) {
+        let left = lease.until.min(self.deadline).duration_since(self.nature.now());
+        if left < signed(NEEDED_TO_ASK) {
             return Err(Undone::Late);
         }
         let answer = self.ring.refresh(&credentials, &refresh_token).await?;
         Ok((answer, keys))
     }
 
-    /// Saves Ring's answer, again and again until the lease runs out: until then nobody else may ask Ring.
+    /// Saves Ring's answer, again and again until the lease runs out: until then nobody else may ask Ring. At the first
+    /// failure it goes into the rescue queue too, as nobody knows how long this process lives.
     async fn save(
         &self,
         grant: &Grant,
         before: &Tokens,
         lease: &Lease,
         answer: TokenResponse,
-        (access_key, refresh_key): (DataKey<AccessToken>, DataKey<RefreshToken>),
-    ) -> Result<RefreshOutcome, Undone> {
-        let now = clock::now();
+        (access_key, refresh_key): PairKeys,
+    ) -> Result<Renewal, Undone> {
+        let now = self.nature.now();
         let (refresh, refresh_expires_at) = match &answer.refresh_token {
             Some(token) => (refresh_key.seal(token)?, now + signed(REFRESH_TOKEN_LIFE)),
             None => (before.refresh.clone(), before.refresh_expires_at),
@@ -177,49 +261,79 @@ impl Refresher {
             refresh_expires_at,
             scope: answer.scope.or_else(|| before.scope.clone()),
             issued_at: now,
+            epoch: self.epoch,
         };
         // A grant that is being resolved or claimed is due for that, and keeps its time.
         let due = matches!(grant.life, Life::Unclaimed { .. } | Life::Confirmed | Life::Linked)
-            .then(|| keep_young_at(now, key::fraction()));
+            .then(|| keep_young_at(now, self.nature.fraction()));
+        let pair = RescuedPair {
+            grant: grant.id.clone(),
+            tokens,
+            due,
+        };
+        let tokens = &pair.tokens;
+        let mut is_rescued = false;
         let mut wait = Duration::from_millis(50);
         loop {
-            match self.grants.renew(&grant.id, &lease.owner, &tokens, due).await {
+            match self.grants.renew(&grant.id, &lease.owner, tokens, due).await {
                 Ok(()) => {
                     tracing::info!(
                         grant.id = grant.id.as_str(),
                         token.generation = tokens.generation,
                         "a pair is renewed"
                     );
-                    return Ok(RefreshOutcome::Fresh);
+                    return Ok(Renewal::Fresh(true));
                 }
-                Err(StoreError::Unavailable(cause)) if clock::now() + signed(wait) < lease.until => {
+                Err(StoreError::Conflict) => return self.fenced_off(&pair).await,
+                Err(error) => {
                     tracing::warn!(
-                        error = &*cause as &dyn std::error::Error,
+                        error = &error as &dyn std::error::Error,
                         "a renewed pair is not saved yet"
                     );
+                    is_rescued = is_rescued || self.rescue(&pair).await;
+                    if self.nature.now() + signed(wait) >= lease.until.min(self.deadline) {
+                        let alarm = if is_rescued {
+                            "renewed_pair_rescued"
+                        } else {
+                            "renewed_pair_not_saved"
+                        };
+                        tracing::error!(
+                            alarm,
+                            grant.id = grant.id.as_str(),
+                            error = &error as &dyn std::error::Error,
+                            "the table did not take a renewed pair"
+                        );
+                        return Err(error.into());
+                    }
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(2));
-                }
-                Err(StoreError::Conflict) => return self.fenced_off(&grant.id, &tokens).await,
-                Err(error) => {
-                    tracing::error!(
-                        alarm = "renewed_pair_not_saved",
-                        grant.id = grant.id.as_str(),
-                        error = &error as &dyn std::error::Error,
-                        "a renewed pair could not be saved"
-                    );
-                    return Err(error.into());
                 }
             }
         }
     }
 
-    /// The row is not as it was when it was leased: our own write whose answer was lost, or an end that came meanwhile.
-    async fn fenced_off(&self, id: &GrantId, renewed: &Tokens) -> Result<RefreshOutcome, Undone> {
+    async fn rescue(&self, pair: &RescuedPair) -> bool {
+        match self.rescuer.keep(&Rescued::Renewed(Box::new(pair.clone()))).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the rescue queue did not take a pair yet"
+                );
+                false
+            }
+        }
+    }
+
+    /// The row is not as it was when it was leased: our own write whose answer was lost, or the rescued pair, or an end that
+    /// came meanwhile. Else somebody has taken the lease over, and this pair succeeds the stored one if that is as it was.
+    async fn fenced_off(&self, renewed: &RescuedPair) -> Result<Renewal, Undone> {
+        let id = &renewed.grant;
         let stored = self.grants.get(id).await?.and_then(|grant| grant.tokens);
         match stored {
-            Some(stored) if stored.access == renewed.access => Ok(RefreshOutcome::Fresh),
-            None => Ok(RefreshOutcome::Ended),
+            None => return Ok(Renewal::Ended),
+            Some(stored) if stored.access == renewed.tokens.access => return Ok(Renewal::Fresh(true)),
+            Some(stored) if stored.generation + 1 == renewed.tokens.generation => {}
             Some(stored) => {
                 tracing::error!(
                     alarm = "renewed_pair_not_saved",
@@ -227,56 +341,132 @@ impl Refresher {
                     token.generation = stored.generation,
                     "a renewed pair of grant {id} came too late to be saved"
                 );
-                Err(StoreError::Conflict.into())
+                return Err(StoreError::Conflict.into());
+            }
+        }
+        match self.grants.save_rescued(id, &renewed.tokens, renewed.due).await {
+            Ok(()) => Ok(Renewal::Fresh(true)),
+            Err(error) => {
+                self.rescue(renewed).await;
+                Err(error.into())
             }
         }
     }
 
-    /// Ring refuses the token that was stored when we read it. Only if it is stored still is the grant refused.
-    async fn refused(&self, grant: &Grant, tokens: &Tokens, lease: &Lease) -> Result<RefreshOutcome, Undone> {
-        let now = clock::now();
-        let Some(read_again) = self.grants.get(&grant.id).await? else {
-            return Ok(RefreshOutcome::Ended);
-        };
-        if read_again
-            .tokens
-            .as_ref()
-            .is_none_or(|stored| stored.generation != tokens.generation)
-        {
-            return Ok(RefreshOutcome::Fresh);
+    /// Ring refuses the token that was stored when we read it. Only if it is stored still, and none waits in the rescue
+    /// queue to succeed it, is the pair refused.
+    async fn refused(&self, grant: &Grant, tokens: &Tokens, lease: &Lease) -> Result<Renewal, Undone> {
+        self.rescuer.bring_home().await?;
+        let stored = self.grants.get(&grant.id).await?.and_then(|grant| grant.tokens);
+        match stored {
+            None => Ok(Renewal::Ended),
+            Some(stored) if stored.generation != tokens.generation => Ok(Renewal::Fresh(false)),
+            Some(_) => {
+                self.give_back(grant, lease, None).await;
+                Ok(Renewal::Refused(RefusedPair {
+                    grant: grant.id.clone(),
+                    generation: tokens.generation,
+                }))
+            }
         }
-        if let Ok(refused) = read_again.refused() {
-            let with = self.relink_required(&refused, now).await?;
-            self.grants
-                .advance(&refused, refused.due_at(now, 0.0), now, with)
-                .await?;
+    }
+
+    /// Decides what becomes of the pairs that Ring refused in one go, in which so many others were renewed: their users have
+    /// to link again, unless they are too many to be the users' own doing. Then nobody is marked, and somebody is called.
+    /// Returns how many are marked.
+    pub async fn judge(&self, refused: Vec<RefusedPair>, renewed: u64) -> Result<usize, StoreError> {
+        let now = self.nature.now();
+        let add = Tally {
+            renewed,
+            refused: refused.len() as u64,
+        };
+        if add == Tally::default() {
+            return Ok(0);
+        }
+        let tally = self.grants.tally(add, now).await?;
+        if refused.is_empty() {
+            return Ok(0);
+        }
+        if self.brake.holds(tally) {
             tracing::error!(
-                alarm = "relink_required",
-                grant.id = grant.id.as_str(),
-                "Ring refuses the refresh token of grant {}; it is {} now",
-                grant.id,
-                refused.life.name(),
+                alarm = "too_many_refused",
+                refused_count = tally.refused,
+                renewed_count = tally.renewed,
+                "Ring refuses too many pairs to believe it: no grant is marked, all tokens are kept"
+            );
+            for pair in &refused {
+                self.put_off(pair, REFUSED_WAITS_FOR).await;
+            }
+            return Ok(0);
+        }
+        let mut marked = 0;
+        for pair in refused {
+            let Some(grant) = self.grants.get(&pair.grant).await? else {
+                continue;
+            };
+            let is_stored = grant
+                .tokens
+                .as_ref()
+                .is_some_and(|stored| stored.generation == pair.generation);
+            if is_stored && self.mark(grant, RelinkReason::RefreshTokenRefused).await? {
+                marked += 1;
+            }
+        }
+        Ok(marked)
+    }
+
+    /// A pair of an earlier epoch came out of a backup, and may be spent: Ring is not shown it, as it could take that for
+    /// theft and revoke what its user has since.
+    async fn restored(&self, grant: Grant) -> Result<Renewal, Undone> {
+        self.mark(grant, RelinkReason::Restored).await?;
+        Ok(Renewal::RelinkRequired)
+    }
+
+    /// The user of this grant has to link again; its link says so in the same moment, and they are told when it is settled.
+    /// `false`: the grant is not as it was.
+    async fn mark(&self, grant: Grant, why: RelinkReason) -> Result<bool, StoreError> {
+        let now = self.nature.now();
+        let Ok(refused) = grant.refused(why) else {
+            return Ok(false);
+        };
+        let mut changes = vec![Change::Grant(refused.clone(), refused.due_at(now, 0.0))];
+        if let Some(account) = &refused.account_id
+            && let Some(link) = self.links.of_account(account).await?
+            && link.grant_id == refused.id
+            && link.is_live()
+        {
+            let link = link.relink_required();
+            let due = link.due_at(now, 0.0);
+            changes.push(Change::Link(link, due));
+        }
+        match self.links.commit(changes, now).await {
+            Ok(()) => {}
+            Err(StoreError::Conflict) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        tracing::error!(
+            alarm = "relink_required",
+            grant.id = refused.id.as_str(),
+            why = ?why,
+            "the user of grant {} has to link again",
+            refused.id,
+        );
+        Ok(true)
+    }
+
+    async fn put_off(&self, pair: &RefusedPair, wait: Duration) {
+        let due = self.nature.now() + signed(wait);
+        if let Err(error) = self.grants.put_off(&pair.grant, due).await {
+            // It is tried when it comes due by itself.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a refused grant is not put off"
             );
         }
-        self.give_back(grant, lease, None).await;
-        Ok(RefreshOutcome::RelinkRequired)
     }
 
-    /// The link of a refused grant says so in the same moment; its user is told when it is settled.
-    async fn relink_required(&self, refused: &Grant, now: Timestamp) -> Result<Vec<Write>, StoreError> {
-        let Some(account) = &refused.account_id else {
-            return Ok(Vec::new());
-        };
-        match self.links.of_account(account).await? {
-            Some(link) if link.grant_id == refused.id && link.is_live() => {
-                let link = link.relink_required();
-                Ok(vec![self.links.write(&link, link.due_at(now, 0.0))?])
-            }
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    async fn give_back(&self, grant: &Grant, lease: &Lease, due: Option<Timestamp>) {
+    async fn give_back(&self, grant: &Grant, lease: &Lease, wait: Option<Duration>) {
+        let due = wait.map(|wait| self.nature.now() + signed(wait));
         if let Err(error) = self.grants.give_back(&grant.id, &lease.owner, due).await {
             // It runs out by itself.
             tracing::warn!(
@@ -287,10 +477,25 @@ impl Refresher {
     }
 
     /// A grant that nobody claimed within its retention ends here.
-    pub async fn give_up(&self, grant: Grant, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn give_up(&self, grant: Grant) -> Result<(), StoreError> {
         match grant.ended(EndReason::NeverClaimed) {
-            Ok(ended) => self.grants.advance(&ended, None, now, Vec::new()).await,
+            Ok(ended) => self.grants.advance(&ended, None, self.nature.now()).await,
             Err(_) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_refusals_are_believed_and_too_large_a_share_of_many_is_not() {
+        let brake = Brake { least: 5, percent: 20 };
+        let holds = |refused, renewed| brake.holds(Tally { renewed, refused });
+        assert!(!holds(1, 0) && !holds(5, 0));
+        assert!(holds(6, 0) && holds(6, 23));
+        assert!(!holds(6, 24), "a fifth");
+        assert!(!holds(100, 10_000) && holds(u64::MAX, 0));
     }
 }

@@ -1,14 +1,16 @@
-//! Where grants are kept: one row each, a slim row for each unclaimed one (the nonce is matched over those), and a row for
-//! each one-time code that was presented.
+//! Where grants are kept: one row each, a slim row for each unclaimed one (the nonce is matched over those) and for each whose
+//! owner is not known yet, a row for each one-time code that was presented, and what each hour's renewals came to.
 
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::ReturnValue;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
-use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
+use super::ports::{CodeOutcome, Grants, Tally, Unclaimed};
 use super::{Grant, GrantId, Lease, Life, Tokens};
 use crate::edge::clock::signed;
 use crate::edge::key;
@@ -23,17 +25,10 @@ const TOMBSTONE_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How long a presented code is remembered. It lives 60 s at Ring (Ring: Token Lifecycle).
 const CODE_REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// What became of a one-time code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CodeOutcome {
-    /// Somebody is exchanging it, or died doing so.
-    Exchanging,
-    /// Its tokens are saved.
-    Exchanged,
-    /// Ring refused it.
-    Refused,
-}
+/// The partition of the grants whose owner is not known yet: few, and none for long.
+const RESOLVING: &str = "resolving";
+const TALLY_HOUR_SECONDS: i64 = 3600;
+const TALLY_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Serialize, Deserialize)]
 struct CodeRow {
@@ -43,21 +38,10 @@ struct CodeRow {
     expires_at: i64,
 }
 
-/// What the nonce is matched over.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Unclaimed {
-    /// The grant.
-    pub grant_id: GrantId,
-    /// Whose it is.
-    pub account_id: AccountId,
-    /// Since when it waits.
-    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
-    pub since: Timestamp,
-}
-
 #[derive(Deserialize)]
 struct DueRow {
     pk: String,
+    due_at: i64,
 }
 
 #[derive(Serialize)]
@@ -68,13 +52,19 @@ struct GrantRow<'g> {
     due_at: Option<i64>,
 }
 
+/// A grant whose owner is not known yet.
+#[derive(Serialize, Deserialize)]
+struct Resolving {
+    grant_id: GrantId,
+}
+
 /// The table of grants.
 #[derive(Clone, Debug)]
-pub struct Grants {
+pub struct GrantTable {
     table: Table,
 }
 
-impl Grants {
+impl GrantTable {
     /// The grants in the table `name`.
     #[must_use]
     pub fn new(config: &SdkConfig, name: impl Into<String>) -> Self {
@@ -83,18 +73,115 @@ impl Grants {
         }
     }
 
-    /// One grant, as it is now.
-    pub async fn get(&self, id: &GrantId) -> Result<Option<Grant>, StoreError> {
+    /// The writes of a step, to go together with those of a link.
+    pub(crate) fn writes(
+        &self,
+        grant: &Grant,
+        due: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Vec<Write>, StoreError> {
+        let mut writes = vec![self.step(grant, due, now)?];
+        let no_longer = |key| Write::delete(self.table.delete_in(&key));
+        match (&grant.life, &grant.account_id) {
+            (Life::Unclaimed { since }, Some(account_id)) => {
+                let slim = Unclaimed {
+                    grant_id: grant.id.clone(),
+                    account_id: account_id.clone(),
+                    since: *since,
+                };
+                writes.push(Write::put(self.table.put_in(row(&unclaimed_key(&grant.id), &slim)?)));
+                writes.push(no_longer(resolving_key(&grant.id)));
+            }
+            (Life::Confirmed, _) => writes.push(no_longer(unclaimed_key(&grant.id))),
+            (Life::RelinkRequired { .. } | Life::Ended { .. }, _) => {
+                writes.push(no_longer(unclaimed_key(&grant.id)));
+                writes.push(no_longer(resolving_key(&grant.id)));
+            }
+            // While it is being claimed its slim row stays: the claim may be released, or run out.
+            _ => {}
+        }
+        Ok(writes)
+    }
+
+    fn step(&self, grant: &Grant, due: Option<Timestamp>, now: Timestamp) -> Result<Write, StoreError> {
+        let mut set = vec!["life = :life", "life_version = :to"];
+        let mut remove = Vec::new();
+        let mut condition = "life_version = :from".to_owned();
+        let mut update = self
+            .table
+            .update_in(&grant_key(&grant.id))
+            .expression_attribute_values(":life", serde_dynamo::to_attribute_value(&grant.life)?)
+            .expression_attribute_values(":to", number(grant.life_version))
+            .expression_attribute_values(":from", number(grant.life_version - 1));
+        if let Some(account) = &grant.account_id {
+            set.push("account_id = :account");
+            update = update.expression_attribute_values(":account", text(account.as_str()));
+        }
+        match (&grant.life, &grant.tokens) {
+            (_, None) => {
+                let gone = (now + signed(TOMBSTONE_FOR)).as_second();
+                set.push("expires_at = :gone");
+                remove.extend(["tokens", "lease"]);
+                update = update.expression_attribute_values(":gone", number(gone));
+            }
+            // A pair that was renewed meanwhile is not the one that was refused.
+            (Life::RelinkRequired { .. }, Some(tokens)) => {
+                condition.push_str(" AND tokens.generation = :generation");
+                update = update.expression_attribute_values(":generation", number(tokens.generation));
+            }
+            _ => {}
+        }
+        match due {
+            Some(due) => {
+                set.extend(["due_shard = :due_shard", "due_at = :due_at"]);
+                update = update
+                    .expression_attribute_values(":due_shard", text(due_shard(&grant.id)))
+                    .expression_attribute_values(":due_at", number(due.as_millisecond()));
+            }
+            None => remove.extend(["due_shard", "due_at"]),
+        }
+        let mut expression = format!("SET {}", set.join(", "));
+        if !remove.is_empty() {
+            expression.push_str(&format!(" REMOVE {}", remove.join(", ")));
+        }
+        Ok(Write::update(
+            update.update_expression(expression).condition_expression(condition),
+        ))
+    }
+
+    /// The update that stores a pair and sets the lease free, for its condition to be added.
+    fn store_pair(
+        &self,
+        id: &GrantId,
+        tokens: &Tokens,
+        due: Option<Timestamp>,
+    ) -> Result<UpdateItemFluentBuilder, StoreError> {
+        let update = self
+            .table
+            .update(&grant_key(id))
+            .expression_attribute_names("#lease", "lease")
+            .expression_attribute_values(":before", number(tokens.generation - 1))
+            .expression_attribute_values(":tokens", serde_dynamo::to_attribute_value(tokens)?);
+        Ok(match due {
+            Some(due) => update
+                .update_expression("SET tokens = :tokens, due_at = :due_at, due_shard = :due_shard REMOVE #lease")
+                .expression_attribute_values(":due_shard", text(due_shard(id)))
+                .expression_attribute_values(":due_at", number(due.as_millisecond())),
+            None => update.update_expression("SET tokens = :tokens REMOVE #lease"),
+        })
+    }
+}
+
+impl Grants for GrantTable {
+    async fn get(&self, id: &GrantId) -> Result<Option<Grant>, StoreError> {
         self.table.get(&grant_key(id)).await
     }
 
-    /// A grant, if its row says that it is due at `now`.
-    pub async fn get_due(&self, id: &GrantId, now: Timestamp) -> Result<Option<Grant>, StoreError> {
+    async fn get_due(&self, id: &GrantId, now: Timestamp) -> Result<Option<Grant>, StoreError> {
         get_due(&self.table, &grant_key(id), now).await
     }
 
-    /// Marks a code (by its hash) as being exchanged for a new grant. `Err(Conflict)`: it was presented before.
-    pub async fn take_code(&self, hash: &str, grant: &GrantId, now: Timestamp) -> Result<(), StoreError> {
+    async fn take_code(&self, hash: &str, grant: &GrantId, now: Timestamp) -> Result<(), StoreError> {
         let expires_at = (now + signed(CODE_REMEMBERED_FOR)).as_second();
         let code = CodeRow {
             outcome: CodeOutcome::Exchanging,
@@ -111,13 +198,11 @@ impl Grants {
         Ok(())
     }
 
-    /// What became of a code that was presented before.
-    pub async fn code(&self, hash: &str) -> Result<Option<CodeOutcome>, StoreError> {
+    async fn code(&self, hash: &str) -> Result<Option<CodeOutcome>, StoreError> {
         Ok(self.table.get::<CodeRow>(&code_key(hash)).await?.map(|row| row.outcome))
     }
 
-    /// Ring refused the code.
-    pub async fn refuse_code(&self, hash: &str) -> Result<(), StoreError> {
+    async fn refuse_code(&self, hash: &str) -> Result<(), StoreError> {
         let update = self
             .table
             .update(&code_key(hash))
@@ -129,13 +214,11 @@ impl Grants {
         Ok(())
     }
 
-    /// Ring surely never saw the code: it may be presented again.
-    pub async fn give_back_code(&self, hash: &str) -> Result<(), StoreError> {
+    async fn give_back_code(&self, hash: &str) -> Result<(), StoreError> {
         self.table.delete(&code_key(hash)).await
     }
 
-    /// Saves a grant as it was issued, and that its code is spent: both or none.
-    pub async fn save_issued(&self, grant: &Grant, code: &str, due: Timestamp) -> Result<(), StoreError> {
+    async fn save_issued(&self, grant: &Grant, code: &str, due: Timestamp) -> Result<(), StoreError> {
         let item = row(
             &grant_key(&grant.id),
             &GrantRow {
@@ -144,90 +227,26 @@ impl Grants {
                 due_at: Some(due.as_millisecond()),
             },
         )?;
+        let resolving = Resolving {
+            grant_id: grant.id.clone(),
+        };
         let exchanged = self
             .table
             .update_in(&code_key(code))
             .update_expression("SET outcome = :exchanged")
             .expression_attribute_values(":exchanged", text("exchanged"));
         let put = self.table.put_in(item).condition_expression("attribute_not_exists(pk)");
+        let resolving = self.table.put_in(row(&resolving_key(&grant.id), &resolving)?);
         self.table
-            .together(vec![Write::put(put), Write::update(exchanged)])
+            .together(vec![Write::put(put), Write::put(resolving), Write::update(exchanged)])
             .await
     }
 
-    /// A step of a grant's life, from the version before it; with whatever else must be written in the same moment.
-    pub async fn advance(
-        &self,
-        grant: &Grant,
-        due: Option<Timestamp>,
-        now: Timestamp,
-        with: Vec<Write>,
-    ) -> Result<(), StoreError> {
-        let mut writes = self.writes(grant, due, now)?;
-        writes.extend(with);
-        self.table.together(writes).await
+    async fn advance(&self, grant: &Grant, due: Option<Timestamp>, now: Timestamp) -> Result<(), StoreError> {
+        self.table.together(self.writes(grant, due, now)?).await
     }
 
-    /// The writes of a step, to go together with those of another.
-    pub fn writes(&self, grant: &Grant, due: Option<Timestamp>, now: Timestamp) -> Result<Vec<Write>, StoreError> {
-        let mut writes = vec![self.step(grant, due, now)?];
-        match (&grant.life, &grant.account_id) {
-            (Life::Unclaimed { since }, Some(account_id)) => {
-                let slim = Unclaimed {
-                    grant_id: grant.id.clone(),
-                    account_id: account_id.clone(),
-                    since: *since,
-                };
-                writes.push(Write::put(self.table.put_in(row(&unclaimed_key(&grant.id), &slim)?)));
-            }
-            // While it is being claimed its row stays: the claim may be released, or run out.
-            (Life::Claiming { .. } | Life::Resolving { .. }, _) => {}
-            _ => writes.push(Write::delete(self.table.delete_in(&unclaimed_key(&grant.id)))),
-        }
-        Ok(writes)
-    }
-
-    fn step(&self, grant: &Grant, due: Option<Timestamp>, now: Timestamp) -> Result<Write, StoreError> {
-        let mut set = vec!["life = :life", "life_version = :to"];
-        let mut remove = Vec::new();
-        let mut update = self
-            .table
-            .update_in(&grant_key(&grant.id))
-            .expression_attribute_values(":life", serde_dynamo::to_attribute_value(&grant.life)?)
-            .expression_attribute_values(":to", number(grant.life_version))
-            .expression_attribute_values(":from", number(grant.life_version - 1));
-        if let Some(account) = &grant.account_id {
-            set.push("account_id = :account");
-            update = update.expression_attribute_values(":account", text(account.as_str()));
-        }
-        if grant.tokens.is_none() {
-            let gone = (now + signed(TOMBSTONE_FOR)).as_second();
-            set.push("expires_at = :gone");
-            remove.extend(["tokens", "lease"]);
-            update = update.expression_attribute_values(":gone", number(gone));
-        }
-        match due {
-            Some(due) => {
-                set.extend(["due_shard = :due_shard", "due_at = :due_at"]);
-                update = update
-                    .expression_attribute_values(":due_shard", text(due_shard(&grant.id)))
-                    .expression_attribute_values(":due_at", number(due.as_millisecond()));
-            }
-            None => remove.extend(["due_shard", "due_at"]),
-        }
-        let mut expression = format!("SET {}", set.join(", "));
-        if !remove.is_empty() {
-            expression.push_str(&format!(" REMOVE {}", remove.join(", ")));
-        }
-        Ok(Write::update(
-            update
-                .update_expression(expression)
-                .condition_expression("life_version = :from"),
-        ))
-    }
-
-    /// All unclaimed grants, the newest first, read strongly: a grant that was saved a moment ago is among them.
-    pub async fn unclaimed(&self) -> Result<Vec<Unclaimed>, StoreError> {
+    async fn unclaimed(&self) -> Result<Vec<Unclaimed>, StoreError> {
         let shards = (0..SHARDS).map(|shard| {
             let pk = format!("unclaimed#{shard:02}");
             async move { self.table.partition::<Unclaimed>(&pk, MOST_UNCLAIMED).await }
@@ -237,8 +256,12 @@ impl Grants {
         Ok(all)
     }
 
-    /// Takes the right to renew the pair of this generation. `Err(Conflict)`: somebody has it, or has renewed it already.
-    pub async fn lease(&self, id: &GrantId, generation: u64, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+    async fn resolving(&self, most: usize) -> Result<Vec<GrantId>, StoreError> {
+        let rows: Vec<Resolving> = self.table.partition(RESOLVING, most).await?;
+        Ok(rows.into_iter().map(|row| row.grant_id).collect())
+    }
+
+    async fn lease(&self, id: &GrantId, generation: u64, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
         self.table
             .update(&grant_key(id))
             .update_expression("SET #lease = :lease")
@@ -255,36 +278,31 @@ impl Grants {
         Ok(())
     }
 
-    /// Saves a renewed pair and gives the lease back. `Err(Conflict)`: the lease was lost, or the grant has ended.
-    pub async fn renew(
+    async fn renew(
         &self,
         id: &GrantId,
         owner: &str,
         tokens: &Tokens,
         due: Option<Timestamp>,
     ) -> Result<(), StoreError> {
-        let update = self
-            .table
-            .update(&grant_key(id))
+        self.store_pair(id, tokens, due)?
             .condition_expression("#lease.#owner = :owner AND tokens.generation = :before")
-            .expression_attribute_names("#lease", "lease")
             .expression_attribute_names("#owner", "owner")
             .expression_attribute_values(":owner", text(owner))
-            .expression_attribute_values(":before", number(tokens.generation - 1))
-            .expression_attribute_values(":tokens", serde_dynamo::to_attribute_value(tokens)?);
-        let update = match due {
-            Some(due) => update
-                .update_expression("SET tokens = :tokens, due_at = :due_at, due_shard = :due_shard REMOVE #lease")
-                .expression_attribute_values(":due_shard", text(due_shard(id)))
-                .expression_attribute_values(":due_at", number(due.as_millisecond())),
-            None => update.update_expression("SET tokens = :tokens REMOVE #lease"),
-        };
-        update.send().await?;
+            .send()
+            .await?;
         Ok(())
     }
 
-    /// Gives the lease back with nothing renewed; the grant comes due at `due`.
-    pub async fn give_back(&self, id: &GrantId, owner: &str, due: Option<Timestamp>) -> Result<(), StoreError> {
+    async fn save_rescued(&self, id: &GrantId, tokens: &Tokens, due: Option<Timestamp>) -> Result<(), StoreError> {
+        self.store_pair(id, tokens, due)?
+            .condition_expression("tokens.generation = :before")
+            .send()
+            .await?;
+        Ok(())
+    }
+
+    async fn give_back(&self, id: &GrantId, owner: &str, due: Option<Timestamp>) -> Result<(), StoreError> {
         let update = self
             .table
             .update(&grant_key(id))
@@ -294,7 +312,8 @@ impl Grants {
             .expression_attribute_values(":owner", text(owner));
         let update = match due {
             Some(due) => update
-                .update_expression("SET due_at = :due_at REMOVE #lease")
+                .update_expression("SET due_at = :due_at, due_shard = :due_shard REMOVE #lease")
+                .expression_attribute_values(":due_shard", text(due_shard(id)))
                 .expression_attribute_values(":due_at", number(due.as_millisecond())),
             None => update.update_expression("REMOVE #lease"),
         };
@@ -302,23 +321,45 @@ impl Grants {
         Ok(())
     }
 
-    /// The grants that are due at `now`, the longest overdue first, at most `most`.
-    pub async fn due(&self, now: Timestamp, most: usize) -> Result<Vec<GrantId>, StoreError> {
-        let keys: Vec<DueRow> = due_rows(&self.table, now, most).await?;
-        Ok(keys
-            .into_iter()
-            .filter_map(|row| row.pk.strip_prefix("grant#").map(|id| GrantId(id.to_owned())))
+    async fn put_off(&self, id: &GrantId, due: Timestamp) -> Result<(), StoreError> {
+        put_off(&self.table, &grant_key(id), due).await
+    }
+
+    async fn due(&self, now: Timestamp, most: usize) -> Result<Vec<GrantId>, StoreError> {
+        let due = due_partitions(&self.table, now, most).await?;
+        Ok(due
+            .iter()
+            .filter_map(|pk| pk.strip_prefix("grant#").map(GrantId::kept))
             .collect())
+    }
+
+    async fn tally(&self, add: Tally, now: Timestamp) -> Result<Tally, StoreError> {
+        let hour = now.as_second().div_euclid(TALLY_HOUR_SECONDS);
+        let expires_at = now + signed(TALLY_KEPT_FOR);
+        let added = self
+            .table
+            .update(&tally_key(hour))
+            .update_expression("ADD renewed :renewed, refused :refused SET expires_at = :expires_at")
+            .expression_attribute_values(":renewed", number(add.renewed))
+            .expression_attribute_values(":refused", number(add.refused))
+            .expression_attribute_values(":expires_at", number(expires_at.as_second()))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await?;
+        let this: Tally = serde_dynamo::from_item(added.attributes.unwrap_or_default())?;
+        let before: Tally = self.table.get(&tally_key(hour - 1)).await?.unwrap_or_default();
+        Ok(Tally {
+            renewed: this.renewed + before.renewed,
+            refused: this.refused + before.refused,
+        })
     }
 }
 
-/// The rows of a table's sparse index `due` that are due at `now`, the longest overdue first in each shard.
-pub(crate) async fn due_rows<T: serde::de::DeserializeOwned>(
-    table: &Table,
-    now: Timestamp,
-    most: usize,
-) -> Result<Vec<T>, StoreError> {
-    let share = most.div_ceil(usize::from(SHARDS)).max(1);
+/// The partitions of a table's rows that are due at `now` by its sparse index `due`, the longest overdue first.
+pub(crate) async fn due_partitions(table: &Table, now: Timestamp, most: usize) -> Result<Vec<String>, StoreError> {
+    // Keys are spread evenly: a shard has more than twice its share of the oldest only by a rare chance, and then the rest
+    // of them a minute later.
+    let share = (2 * most).div_ceil(usize::from(SHARDS)).max(1);
     let shards = (0..SHARDS).map(|shard| {
         let query = table
             .query()
@@ -326,9 +367,12 @@ pub(crate) async fn due_rows<T: serde::de::DeserializeOwned>(
             .key_condition_expression("due_shard = :shard AND due_at <= :now")
             .expression_attribute_values(":shard", text(format!("{shard:02}")))
             .expression_attribute_values(":now", number(now.as_millisecond()));
-        table::collect::<T>(query, share)
+        table::collect::<DueRow>(query, share)
     });
-    Ok(try_join_all(shards).await?.into_iter().flatten().take(most).collect())
+    let mut due: Vec<DueRow> = try_join_all(shards).await?.into_iter().flatten().collect();
+    due.sort_by_key(|row| row.due_at);
+    due.truncate(most);
+    Ok(due.into_iter().map(|row| row.pk).collect())
 }
 
 /// A row, if it says itself that it is due at `now`: an index may be behind its table.
@@ -351,6 +395,18 @@ pub(crate) async fn get_due<T: serde::de::DeserializeOwned>(
     }
 }
 
+/// A row that is due, or will be, comes due at `due`. `Err(Conflict)`: it never does.
+pub(crate) async fn put_off(table: &Table, key: &Key, due: Timestamp) -> Result<(), StoreError> {
+    table
+        .update(key)
+        .update_expression("SET due_at = :due_at")
+        .condition_expression("attribute_exists(due_at)")
+        .expression_attribute_values(":due_at", number(due.as_millisecond()))
+        .send()
+        .await?;
+    Ok(())
+}
+
 /// The shard of the index `due` that a key belongs to.
 pub(crate) fn due_shard_of(key: &str) -> String {
     key::shard(key, SHARDS)
@@ -366,6 +422,14 @@ fn grant_key(id: &GrantId) -> Key {
 
 fn code_key(hash: &str) -> Key {
     Key::new(format!("code#{hash}"), "code")
+}
+
+fn resolving_key(id: &GrantId) -> Key {
+    Key::new(RESOLVING, id.as_str())
+}
+
+fn tally_key(hour: i64) -> Key {
+    Key::new(format!("tally#{hour}"), "tally")
 }
 
 fn unclaimed_key(id: &GrantId) -> Key {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::GrantId;
+use super::ports::{Keys, NewKey};
 use crate::edge::aws::Cause;
 
 /// The first byte of everything sealed: which form the rest has.
@@ -184,38 +185,22 @@ impl<'s> Parts<'s> {
     }
 }
 
-/// The vault: one KMS key that wraps all data keys.
+/// Seals and opens, with the data keys that `K` wraps.
 #[derive(Clone, Debug)]
-pub struct Vault {
-    client: Client,
-    key_id: String,
+pub struct Vault<K> {
+    keys: K,
 }
 
-impl Vault {
-    /// A vault under the KMS key `key_id`.
+impl<K: Keys> Vault<K> {
+    /// A vault whose data keys `keys` wraps.
     #[must_use]
-    pub fn new(config: &SdkConfig, key_id: impl Into<String>) -> Self {
-        Self {
-            client: Client::new(config),
-            key_id: key_id.into(),
-        }
+    pub fn new(keys: K) -> Self {
+        Self { keys }
     }
 
     /// A fresh data key for one `T` of `grant`.
     pub async fn data_key<T: Secret>(&self, grant: &GrantId) -> Result<DataKey<T>, VaultError> {
-        let answer = self
-            .client
-            .generate_data_key()
-            .key_id(&self.key_id)
-            .key_spec(DataKeySpec::Aes256)
-            .encryption_context("token", T::PURPOSE)
-            .encryption_context("grant", grant.as_str())
-            .send()
-            .await
-            .map_err(|error| VaultError::Unavailable(error.into()))?;
-        let missing = || VaultError::Unavailable("KMS answered without a key".into());
-        let plain = Zeroizing::new(answer.plaintext.ok_or_else(missing)?.into_inner());
-        let wrapped = answer.ciphertext_blob.ok_or_else(missing)?.into_inner();
+        let NewKey { plain, wrapped } = self.keys.data_key(T::PURPOSE, grant).await?;
         Ok(DataKey {
             plain,
             wrapped,
@@ -228,12 +213,60 @@ impl Vault {
     pub async fn open<T: Secret>(&self, sealed: &Sealed<T>, grant: &GrantId) -> Result<T, VaultError> {
         let bytes = STANDARD_NO_PAD.decode(&sealed.text).map_err(|_| VaultError::Damaged)?;
         let parts = Parts::read(&bytes).ok_or(VaultError::Damaged)?;
+        let key = self.keys.unwrap(parts.wrapped, T::PURPOSE, grant).await?;
+        open(&parts, &key, grant)
+    }
+}
+
+/// One KMS key that wraps all data keys, with the purpose and the grant as encryption context.
+#[derive(Clone, Debug)]
+pub struct Kms {
+    client: Client,
+    key_id: String,
+}
+
+impl Kms {
+    /// The KMS key `key_id`.
+    #[must_use]
+    pub fn new(config: &SdkConfig, key_id: impl Into<String>) -> Self {
+        Self {
+            client: Client::new(config),
+            key_id: key_id.into(),
+        }
+    }
+}
+
+impl Keys for Kms {
+    async fn data_key(&self, purpose: &'static str, grant: &GrantId) -> Result<NewKey, VaultError> {
+        let answer = self
+            .client
+            .generate_data_key()
+            .key_id(&self.key_id)
+            .key_spec(DataKeySpec::Aes256)
+            .encryption_context("token", purpose)
+            .encryption_context("grant", grant.as_str())
+            .send()
+            .await
+            .map_err(|error| VaultError::Unavailable(error.into()))?;
+        let missing = || VaultError::Unavailable("KMS answered without a key".into());
+        Ok(NewKey {
+            plain: Zeroizing::new(answer.plaintext.ok_or_else(missing)?.into_inner()),
+            wrapped: answer.ciphertext_blob.ok_or_else(missing)?.into_inner(),
+        })
+    }
+
+    async fn unwrap(
+        &self,
+        wrapped: &[u8],
+        purpose: &'static str,
+        grant: &GrantId,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let answer = self
             .client
             .decrypt()
             .key_id(&self.key_id)
-            .ciphertext_blob(Blob::new(parts.wrapped))
-            .encryption_context("token", T::PURPOSE)
+            .ciphertext_blob(Blob::new(wrapped))
+            .encryption_context("token", purpose)
             .encryption_context("grant", grant.as_str())
             .send()
             .await
@@ -241,7 +274,7 @@ impl Vault {
         let key = answer
             .plaintext
             .ok_or_else(|| VaultError::Unavailable("KMS answered without a key".into()))?;
-        open(&parts, &Zeroizing::new(key.into_inner()), grant)
+        Ok(Zeroizing::new(key.into_inner()))
     }
 }
 
@@ -269,17 +302,17 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_again_for_the_same_grant() {
-        let grant = GrantId::random();
+        let grant = GrantId::new(7);
         let token: AccessToken = opened(&sealed("marker-token", &grant), &grant).unwrap();
         assert_eq!(token.expose(), "marker-token");
     }
 
     #[test]
     fn it_does_not_open_for_another_grant_or_as_another_kind_of_token() {
-        let grant = GrantId::random();
+        let grant = GrantId::new(7);
         let sealed = sealed("marker-token", &grant);
         assert!(matches!(
-            opened::<AccessToken>(&sealed, &GrantId::random()),
+            opened::<AccessToken>(&sealed, &GrantId::new(8)),
             Err(VaultError::Damaged)
         ));
         assert!(matches!(
@@ -290,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_change_of_any_byte_behind_the_key_is_noticed() {
-        let grant = GrantId::random();
+        let grant = GrantId::new(7);
         let whole = sealed("marker-token", &grant);
         for index in 3 + b"wrapped".len()..whole.len() {
             let mut changed = whole.clone();
@@ -301,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_short_or_foreign_text_is_damaged_and_no_panic() {
-        let grant = GrantId::random();
+        let grant = GrantId::new(7);
         let whole = sealed("marker-token", &grant);
         for length in 0..whole.len() {
             assert!(opened::<AccessToken>(&whole[..length], &grant).is_err());
@@ -317,7 +350,7 @@ mod tests {
 
     #[test]
     fn two_seals_of_the_same_token_differ() {
-        let grant = GrantId::random();
+        let grant = GrantId::new(7);
         assert_ne!(sealed("marker-token", &grant), sealed("marker-token", &grant));
     }
 }

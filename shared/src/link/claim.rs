@@ -3,21 +3,22 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use ring_partner::Ring;
 use ring_partner::nonce::{LinkTime, Matcher, Nonce, Staleness};
 use ring_partner::signature::SigningKey;
 use ring_partner::users::AccountId;
 
-use super::store::Links;
+use super::ports::{Change, Integrations as _, Links as _, UsedNonce};
 use super::{CompleteLink, Confirmed, Link, LinkStatus};
 use crate::edge::clock::signed;
-use crate::edge::table::{StoreError, Write};
-use crate::edge::{clock, key};
+use crate::edge::table::StoreError;
 use crate::grant::access::{Access, AccessError, CallError, Refresh};
-use crate::grant::store::Grants;
+use crate::grant::ports::{Grants as _, TokenEndpoint as _};
 use crate::grant::vault::{Vault, VaultError};
 use crate::grant::{CLAIM_FOR, Claim, EndReason, Grant, GrantId, Life};
+use crate::world::{Nature, World};
+
+/// The most grants whose owner is not known yet that one attempt asks Ring about.
+const MOST_TO_RESOLVE: usize = 4;
 
 /// Who wants to link, and with what.
 #[derive(Clone, Debug)]
@@ -81,44 +82,49 @@ pub enum ClaimError {
 
 /// Makes links.
 #[derive(Clone, Debug)]
-pub struct Claims<R> {
-    grants: Grants,
-    links: Links,
-    vault: Vault,
-    ring: Ring,
-    access: Access<R>,
-    complete: CompleteLink,
+pub struct Claims<W: World, R> {
+    /// Time and chance.
+    pub nature: W::Nature,
+    /// The grants that wait.
+    pub grants: W::Grants,
+    /// The links.
+    pub links: W::Links,
+    /// What seals nonces.
+    pub vault: Vault<W::Keys>,
+    /// Ring.
+    pub ring: W::Ring,
+    /// The access tokens to ask it with.
+    pub access: Access<W, R>,
+    /// When Ring is told that a link is complete.
+    pub complete: CompleteLink,
+    /// How far ahead of our clock a link's time may lie (Ring's says: not at all).
+    pub leeway: Duration,
 }
 
-impl<R: Refresh> Claims<R> {
-    /// Claims grants for users; `complete` says when Ring is told that a link is complete.
-    pub fn new(
-        grants: Grants,
-        links: Links,
-        vault: Vault,
-        ring: Ring,
-        access: Access<R>,
-        complete: CompleteLink,
-    ) -> Self {
-        Self {
-            grants,
-            links,
-            vault,
-            ring,
-            access,
-            complete,
-        }
-    }
-
+impl<W: World, R: Refresh> Claims<W, R> {
     /// What this nonce fits: a link that it made before, an unclaimed grant (the newest first), a link that this user has.
-    /// Claims nothing.
+    /// Claims nothing. Where it fits nothing, grants whose owner is not known yet are looked into.
     pub async fn matching(
         &self,
         user_id: &str,
         nonce: &Nonce,
         time: &LinkTime,
         keys: &[SigningKey],
-        now: Timestamp,
+    ) -> Result<Match, ClaimError> {
+        match self.match_once(user_id, nonce, time, keys).await {
+            Err(ClaimError::NotFound) if self.resolve_some().await? => {
+                self.match_once(user_id, nonce, time, keys).await
+            }
+            found => found,
+        }
+    }
+
+    async fn match_once(
+        &self,
+        user_id: &str,
+        nonce: &Nonce,
+        time: &LinkTime,
+        keys: &[SigningKey],
     ) -> Result<Match, ClaimError> {
         if let Some(used) = self.links.used(nonce).await? {
             if used.user_id != user_id {
@@ -131,7 +137,7 @@ impl<R: Refresh> Claims<R> {
                 return Ok(Match::Linked(Box::new(link)));
             }
         }
-        fresh(time, now)?;
+        self.fresh(time)?;
         let matchers: Vec<_> = keys.iter().map(|key| Matcher::new(key, time, nonce)).collect();
         let fits = |account: &AccountId| matchers.iter().any(|matcher| matcher.matches(account));
         let (unclaimed, own) = tokio::try_join!(self.grants.unclaimed(), self.links.of_user(user_id))?;
@@ -147,13 +153,46 @@ impl<R: Refresh> Claims<R> {
         }
     }
 
+    /// Asks Ring whose the grants are that it has not told of yet; whether it has now, of any.
+    async fn resolve_some(&self) -> Result<bool, StoreError> {
+        let mut resolved = false;
+        for id in self.grants.resolving(MOST_TO_RESOLVE).await? {
+            resolved |= self.resolve(&id).await.is_ok_and(|resolved| resolved);
+        }
+        Ok(resolved)
+    }
+
+    /// Asks Ring whose a grant is, unless that is known; whether it is known now by this.
+    pub async fn resolve(&self, id: &GrantId) -> Result<bool, ClaimError> {
+        let now = self.nature.now();
+        let Some(grant) = self.grants.get(id).await? else {
+            return Ok(false);
+        };
+        let Life::Resolving { .. } = grant.life else {
+            return Ok(false);
+        };
+        let asked = self
+            .access
+            .call(id, now, |token| async move { self.ring.me(&token).await })
+            .await;
+        let (next, outcome) = match asked {
+            Ok(user) => (grant.resolved(user.id, now), Ok(true)),
+            Err(error) => (grant.still_resolving(), Err(ClaimError::Ring(error))),
+        };
+        if let Ok(next) = next {
+            let due = next.due_at(now, self.nature.fraction());
+            self.grants.advance(&next, due, now).await?;
+        }
+        outcome
+    }
+
     /// Links the account that the nonce fits. When this returns a link, it is saved; what is still to be done stands in
     /// it.
-    pub async fn link(&self, attempt: &Attempt, keys: &[SigningKey], now: Timestamp) -> Result<Linked, ClaimError> {
+    pub async fn link(&self, attempt: &Attempt, keys: &[SigningKey]) -> Result<Linked, ClaimError> {
         // Each grant that Ring no longer knows is ended, so this comes to an end; the bound is for a table that lies.
         for _ in 0..8 {
             let (grant_id, account_id) = match self
-                .matching(&attempt.user_id, &attempt.nonce, &attempt.time, keys, now)
+                .matching(&attempt.user_id, &attempt.nonce, &attempt.time, keys)
                 .await?
             {
                 Match::Linked(link) => return Ok(Linked::Before(*link)),
@@ -166,10 +205,10 @@ impl<R: Refresh> Claims<R> {
             {
                 return Err(ClaimError::Taken);
             }
-            let Some((grant, again)) = self.claim(&grant_id, attempt, now).await? else {
+            let Some((grant, again)) = self.claim(&grant_id, attempt).await? else {
                 continue;
             };
-            match self.confirm(grant, attempt, existing, again, now).await? {
+            match self.confirm(grant, attempt, existing, again).await? {
                 Some(link) => return Ok(Linked::Now(link)),
                 None => continue,
             }
@@ -179,12 +218,8 @@ impl<R: Refresh> Claims<R> {
 
     /// Takes the grant for this user, and says whether an attempt before this one was left half-way. `None`: it is not to
     /// be had any more; match again.
-    async fn claim(
-        &self,
-        id: &GrantId,
-        attempt: &Attempt,
-        now: Timestamp,
-    ) -> Result<Option<(Grant, bool)>, ClaimError> {
+    async fn claim(&self, id: &GrantId, attempt: &Attempt) -> Result<Option<(Grant, bool)>, ClaimError> {
+        let now = self.nature.now();
         let Some(grant) = self.grants.get(id).await? else {
             return Ok(None);
         };
@@ -202,11 +237,7 @@ impl<R: Refresh> Claims<R> {
             (Life::Claiming { .. }, Err(_)) => return Err(ClaimError::Taken),
             (_, Err(_)) => return Ok(None),
         };
-        match self
-            .grants
-            .advance(&claiming, claiming.due_at(now, 0.0), now, Vec::new())
-            .await
-        {
+        match self.grants.advance(&claiming, claiming.due_at(now, 0.0), now).await {
             Ok(()) => Ok(Some((claiming, matches!(grant.life, Life::Claiming { .. })))),
             Err(StoreError::Conflict) => Ok(None),
             Err(error) => Err(error.into()),
@@ -220,35 +251,34 @@ impl<R: Refresh> Claims<R> {
         attempt: &Attempt,
         existing: Option<Link>,
         again: bool,
-        now: Timestamp,
     ) -> Result<Option<Link>, ClaimError> {
         // An attempt that was left half-way may have gone well at Ring, which may refuse the same nonce then.
-        if again && self.is_taken(&grant, attempt, now).await {
-            return Ok(Some(self.save(grant, attempt, existing, now).await?));
+        if again && self.is_taken(&grant, attempt).await {
+            return Ok(Some(self.save(grant, attempt, existing).await?));
         }
         // Sign-in and claim took their time: look once more, just before Ring does.
-        if let Err(stale) = fresh(&attempt.time, clock::now()) {
-            self.release(grant, now).await?;
+        if let Err(stale) = self.fresh(&attempt.time) {
+            self.release(grant).await?;
             return Err(stale);
         }
         let identifier = attempt.account_identifier.as_deref();
-        let answer = self.access.call(&grant.id, now, |token| async move {
+        let answer = self.access.call(&grant.id, self.nature.now(), |token| async move {
             self.ring.confirm_link(&token, identifier, &attempt.nonce).await
         });
         match answer.await {
-            Ok(_) => Ok(Some(self.save(grant, attempt, existing, now).await?)),
+            Ok(_) => Ok(Some(self.save(grant, attempt, existing).await?)),
             Err(error) => match after_post(&error) {
                 AfterPost::Refused => {
-                    self.release(grant, now).await?;
+                    self.release(grant).await?;
                     Err(ClaimError::Expired)
                 }
                 AfterPost::Gone => {
-                    self.end(grant, now).await?;
+                    self.end(grant).await?;
                     Ok(None)
                 }
                 AfterPost::NotToBeHad => Ok(None),
-                AfterPost::Unclear if self.is_taken(&grant, attempt, now).await => {
-                    Ok(Some(self.save(grant, attempt, existing, now).await?))
+                AfterPost::Unclear if self.is_taken(&grant, attempt).await => {
+                    Ok(Some(self.save(grant, attempt, existing).await?))
                 }
                 // The claim stays: `token-refresh` looks again when its time is up, or this user does.
                 AfterPost::Unclear => {
@@ -260,7 +290,7 @@ impl<R: Refresh> Claims<R> {
                     Err(ClaimError::Unclear)
                 }
                 AfterPost::NotDone => {
-                    self.release(grant, now).await?;
+                    self.release(grant).await?;
                     Err(ClaimError::Ring(error))
                 }
             },
@@ -268,9 +298,9 @@ impl<R: Refresh> Claims<R> {
     }
 
     /// Whether Ring has taken the nonce: then it takes a PATCH, and shows devices (Ring: App Integration, Side Effects).
-    async fn is_taken(&self, grant: &Grant, attempt: &Attempt, now: Timestamp) -> bool {
+    async fn is_taken(&self, grant: &Grant, attempt: &Attempt) -> bool {
         let identifier = attempt.account_identifier.as_deref();
-        let probe = self.access.call(&grant.id, now, |token| async move {
+        let probe = self.access.call(&grant.id, self.nature.now(), |token| async move {
             // A PATCH has to change something: without an identifier the listing alone tells.
             if identifier.is_some() {
                 self.ring.update_integration(&token, identifier, None).await?;
@@ -280,77 +310,92 @@ impl<R: Refresh> Claims<R> {
         probe.await.is_ok()
     }
 
-    /// Saves the link, the grant's step, the used nonce, and the end of a grant that this one replaces: all or nothing.
-    async fn save(
-        &self,
-        grant: Grant,
-        attempt: &Attempt,
-        existing: Option<Link>,
-        now: Timestamp,
-    ) -> Result<Link, ClaimError> {
+    /// Saves the link, the grant's step, the used nonce, and the end of a grant that this one replaces: all or nothing. Ring
+    /// has taken the nonce, so this is tried more than once.
+    async fn save(&self, grant: Grant, attempt: &Attempt, existing: Option<Link>) -> Result<Link, ClaimError> {
+        let now = self.nature.now();
         let account_id = grant.account_id.clone().ok_or(ClaimError::NotFound)?;
         let confirmed = Confirmed {
             user_id: attempt.user_id.clone(),
-            account_id,
+            account_id: account_id.clone(),
             grant_id: grant.id.clone(),
             account_identifier: attempt.account_identifier.clone(),
-            scope: grant.tokens.as_ref().and_then(|tokens| tokens.scope.clone()),
         };
         let link = match &existing {
             Some(old) if old.user_id == attempt.user_id => old.relinked(confirmed, self.complete, now),
             // An unlinked link of somebody else, of which something was left to do: the version goes on, the link is new.
             Some(old) => Link {
                 version: old.version + 1,
-                ..Link::confirmed(confirmed, self.complete, now)
+                ..Link::confirmed(self.nature.id("lnk"), confirmed, self.complete, now)
             },
-            None => Link::confirmed(confirmed, self.complete, now),
+            None => Link::confirmed(self.nature.id("lnk"), confirmed, self.complete, now),
         };
         let confirmed = grant.confirmed().map_err(|_| StoreError::Conflict)?;
-        let mut with = self.links.create(&link, &attempt.nonce, link.due_at(now, 0.0), now)?;
-        if let Some(old) = existing.filter(|old| old.grant_id != link.grant_id) {
-            with.extend(self.replace(&old.grant_id, now).await?);
+        let due = confirmed.due_at(now, self.nature.fraction());
+        let link_due = link.due_at(now, 0.0);
+        let used = UsedNonce {
+            user_id: attempt.user_id.clone(),
+            account_id,
+        };
+        let mut changes = vec![
+            Change::Grant(confirmed, due),
+            Change::Link(link.clone(), link_due),
+            Change::Give(link.clone()),
+            Change::Use(attempt.nonce.clone(), used),
+        ];
+        if let Some(old) = existing.filter(|old| old.grant_id != link.grant_id)
+            && let Some(replaced) = self.grants.get(&old.grant_id).await?
+            && let Ok(ended) = replaced.ended(EndReason::Replaced)
+        {
+            // It works until now.
+            changes.push(Change::Grant(ended, None));
         }
-        let due = confirmed.due_at(now, key::fraction());
-        self.grants.advance(&confirmed, due, now, with).await?;
+        self.links.commit(changes, now).await?;
         Ok(link)
     }
 
-    /// The writes by which the grant that a newer one replaces ends. It works until then.
-    async fn replace(&self, old: &GrantId, now: Timestamp) -> Result<Vec<Write>, StoreError> {
-        match self
-            .grants
-            .get(old)
-            .await?
-            .map(|grant| grant.ended(EndReason::Replaced))
-        {
-            Some(Ok(ended)) => self.grants.writes(&ended, None, now),
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    async fn release(&self, grant: Grant, now: Timestamp) -> Result<(), StoreError> {
+    async fn release(&self, grant: Grant) -> Result<(), StoreError> {
+        let now = self.nature.now();
         let Ok(released) = grant.released(now) else {
             return Ok(());
         };
-        self.grants
-            .advance(&released, released.due_at(now, key::fraction()), now, Vec::new())
-            .await
+        let due = released.due_at(now, self.nature.fraction());
+        self.grants.advance(&released, due, now).await
     }
 
-    async fn end(&self, grant: Grant, now: Timestamp) -> Result<(), StoreError> {
+    async fn end(&self, grant: Grant) -> Result<(), StoreError> {
         let Ok(ended) = grant.ended(EndReason::RemovedAtRing) else {
             return Ok(());
         };
-        self.grants.advance(&ended, None, now, Vec::new()).await
+        self.grants.advance(&ended, None, self.nature.now()).await
+    }
+
+    /// Ring's window: 0 to 600 s, both ends in (Ring: Nonce Technical Reference).
+    fn fresh(&self, time: &LinkTime) -> Result<(), ClaimError> {
+        let now = self.nature.now();
+        match time.check(now, self.leeway) {
+            Ok(()) => {
+                if time.check(now, Duration::ZERO).is_err() {
+                    tracing::warn!(
+                        metric = "link_time_ahead",
+                        "a link's time lies ahead of now, within the leeway"
+                    );
+                }
+                Ok(())
+            }
+            Err(Staleness::Expired) => Err(ClaimError::Expired),
+            Err(Staleness::Future) => Err(ClaimError::Ahead),
+        }
     }
 
     /// A claim whose time is up: goes on where it stopped, with what it kept. What can't be saved any more is released.
-    pub async fn resume(&self, grant: Grant, now: Timestamp) -> Result<Option<Link>, ClaimError> {
+    pub async fn resume(&self, grant: Grant) -> Result<Option<Link>, ClaimError> {
+        let now = self.nature.now();
         let Life::Claiming { claim } = grant.life.clone() else {
             return Ok(None);
         };
         let (Ok(time), Some(account_id)) = (LinkTime::parse(&claim.time), grant.account_id.clone()) else {
-            self.release(grant, now).await?;
+            self.release(grant).await?;
             return Ok(None);
         };
         let attempt = Attempt {
@@ -367,10 +412,8 @@ impl<R: Refresh> Claims<R> {
         let Ok(claiming) = grant.claimed(renewed, now) else {
             return Ok(None);
         };
-        self.grants
-            .advance(&claiming, claiming.due_at(now, 0.0), now, Vec::new())
-            .await?;
-        match self.confirm(claiming, &attempt, existing, true, now).await {
+        self.grants.advance(&claiming, claiming.due_at(now, 0.0), now).await?;
+        match self.confirm(claiming, &attempt, existing, true).await {
             Err(ClaimError::Expired) => Ok(None),
             other => other,
         }
@@ -405,12 +448,4 @@ fn after_post(error: &CallError) -> AfterPost {
         None if matches!(error, ring_partner::Error::NotSent(_)) => AfterPost::NotDone,
         None => AfterPost::Unclear,
     }
-}
-
-/// Ring's window: 0 to 600 s, both ends in (Ring: Nonce Technical Reference).
-fn fresh(time: &LinkTime, now: Timestamp) -> Result<(), ClaimError> {
-    time.check(now, Duration::ZERO).map_err(|stale| match stale {
-        Staleness::Expired => ClaimError::Expired,
-        Staleness::Future => ClaimError::Ahead,
-    })
 }

@@ -1,7 +1,7 @@
 //! A link: one Ring account, bound to one signed-in user of ours. What is still to be done about it (complete it at Ring,
 //! list its devices, act on what was parked, tell the bus) stands in the link itself, so that whoever finds it, after a
-//! crash too, goes on where it stopped. This file does no I/O; [`store`] keeps links, [`claim`] makes one out of a nonce,
-//! [`settle`] does what is to be done.
+//! crash too, goes on where it stopped. This file does no I/O. [`claim`] makes a link out of a nonce and [`settle`] does what is
+//! to be done; they are written over [`ports`]. [`store`] keeps links, [`effects`] is what follows from them.
 
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use crate::edge::key;
 use crate::grant::GrantId;
 
 pub mod claim;
+pub mod effects;
+pub mod ports;
 pub mod settle;
 pub mod store;
 
@@ -38,8 +40,6 @@ pub struct Link {
     pub status: LinkStatus,
     /// What Ring's user is shown of ours.
     pub account_identifier: Option<String>,
-    /// What Ring allows us, in its words.
-    pub scope: Option<String>,
     /// When Ring took the nonce.
     pub linked_at: Timestamp,
     /// When its devices were last listed.
@@ -118,20 +118,17 @@ pub struct Confirmed {
     pub grant_id: GrantId,
     /// What Ring's user is shown of ours.
     pub account_identifier: Option<String>,
-    /// What Ring allows us, in its words.
-    pub scope: Option<String>,
 }
 
 impl Link {
     /// A link, as Ring has just taken the nonce.
     #[must_use]
-    pub fn confirmed(confirmed: Confirmed, complete: CompleteLink, now: Timestamp) -> Self {
+    pub fn confirmed(id: String, confirmed: Confirmed, complete: CompleteLink, now: Timestamp) -> Self {
         let Confirmed {
             user_id,
             account_id,
             grant_id,
             account_identifier,
-            scope,
         } = confirmed;
         let mut todo = vec![Todo::ListDevices, Todo::ReleaseParked, Todo::AnnounceLinked];
         let status = match complete {
@@ -142,13 +139,12 @@ impl Link {
             CompleteLink::AfterSetup => LinkStatus::Awaiting,
         };
         Self {
-            id: key::random("lnk"),
+            id,
             user_id,
             account_id,
             grant_id,
             status,
             account_identifier,
-            scope,
             linked_at: now,
             listed_at: None,
             todo,
@@ -160,9 +156,8 @@ impl Link {
     #[must_use]
     pub fn relinked(&self, confirmed: Confirmed, complete: CompleteLink, now: Timestamp) -> Self {
         Self {
-            id: self.id.clone(),
             version: self.version + 1,
-            ..Self::confirmed(confirmed, complete, now)
+            ..Self::confirmed(self.id.clone(), confirmed, complete, now)
         }
     }
 
@@ -276,9 +271,8 @@ mod tests {
         Confirmed {
             user_id: "usr_1".to_owned(),
             account_id: AccountId::new("account").unwrap(),
-            grant_id: GrantId::random(),
+            grant_id: GrantId::new(7),
             account_identifier: Some("u***r@example.com".to_owned()),
-            scope: None,
         }
     }
 
@@ -288,19 +282,19 @@ mod tests {
 
     #[test]
     fn a_new_link_is_completed_before_anything_else_unless_the_user_has_to_set_up_first() {
-        let at_once = Link::confirmed(confirmed(), CompleteLink::AtOnce, now());
+        let at_once = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AtOnce, now());
         assert_eq!(
             (at_once.status, at_once.todo[0]),
             (LinkStatus::Confirming, Todo::Complete)
         );
-        let later = Link::confirmed(confirmed(), CompleteLink::AfterSetup, now());
+        let later = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AfterSetup, now());
         assert_eq!(later.status, LinkStatus::Awaiting);
         assert!(!later.todo.contains(&Todo::Complete));
     }
 
     #[test]
     fn what_is_done_is_not_done_again_and_the_next_listing_is_a_day_away() {
-        let mut link = Link::confirmed(confirmed(), CompleteLink::AtOnce, now());
+        let mut link = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AtOnce, now());
         assert_eq!(link.due_at(now(), 1.0).unwrap(), now() + signed(TRY_AGAIN_AFTER));
         while let Some(todo) = link.todo.first().copied() {
             link = link.done(todo, now());
@@ -318,7 +312,7 @@ mod tests {
 
     #[test]
     fn linking_again_keeps_the_id_and_takes_the_new_grant() {
-        let old = Link::confirmed(confirmed(), CompleteLink::AtOnce, now()).relink_required();
+        let old = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AtOnce, now()).relink_required();
         let again = confirmed();
         let new = old.relinked(again.clone(), CompleteLink::AtOnce, now());
         assert_eq!((&new.id, &new.grant_id), (&old.id, &again.grant_id));
@@ -328,14 +322,14 @@ mod tests {
 
     #[test]
     fn an_unlinked_link_is_not_live_and_has_its_devices_forgotten() {
-        let link = Link::confirmed(confirmed(), CompleteLink::AtOnce, now()).unlinked();
+        let link = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AtOnce, now()).unlinked();
         assert!(!link.is_live());
         assert_eq!(link.todo, [Todo::ForgetDevices, Todo::AnnounceUnlinked]);
     }
 
     #[test]
     fn announcements_of_one_link_have_one_id_each() {
-        let link = Link::confirmed(confirmed(), CompleteLink::AtOnce, now());
+        let link = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AtOnce, now());
         let one = link.announcement("account_linked", now());
         assert_eq!(one.event_id, link.announcement("account_linked", now()).event_id);
         assert_ne!(one.event_id, link.announcement("account_unlinked", now()).event_id);

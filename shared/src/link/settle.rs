@@ -1,23 +1,18 @@
 //! Does what is to be done about a link, one thing after the other, and keeps after each that it is done. Whoever finds
 //! the link later, after a crash too, goes on from there.
 
-use jiff::Timestamp;
-use ring_partner::Ring;
 use ring_partner::error::Decision;
 use ring_partner::integrations::IntegrationStatus;
 
-use super::store::Links;
+use super::ports::{Change, Effects as _, Integrations as _, Links as _};
 use super::{Link, LinkStatus, Todo};
-use crate::device::store::Devices;
-use crate::edge::bus::{Bus, BusError};
-use crate::edge::key;
-use crate::edge::queue::{Queue, QueueError};
+use crate::edge::bus::BusError;
+use crate::edge::queue::QueueError;
 use crate::edge::table::StoreError;
-use crate::event::resume_message;
-use crate::event::store::Events;
 use crate::grant::access::{Access, AccessError, CallError, Refresh};
-use crate::grant::store::Grants;
+use crate::grant::ports::Grants as _;
 use crate::grant::{EndReason, Grant};
+use crate::world::{Nature, World};
 
 /// Why something could not be done now. It stands in the link still, and is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -38,38 +33,33 @@ pub enum SettleError {
 
 /// Settles links.
 #[derive(Clone, Debug)]
-pub struct Settler<R> {
+pub struct Settler<W: World, R> {
+    /// Time and chance.
+    pub nature: W::Nature,
     /// The grants that open them.
-    pub grants: Grants,
+    pub grants: W::Grants,
     /// The links.
-    pub links: Links,
-    /// Their devices.
-    pub devices: Devices,
-    /// Events that came before their link.
-    pub events: Events,
-    /// Where those go back to.
-    pub events_queue: Queue,
-    /// Who is told.
-    pub bus: Bus,
+    pub links: W::Links,
+    /// What follows from them.
+    pub effects: W::Effects,
     /// Ring.
-    pub ring: Ring,
+    pub ring: W::Ring,
     /// The access tokens to ask it with.
-    pub access: Access<R>,
+    pub access: Access<W, R>,
 }
 
-impl<R: Refresh> Settler<R> {
+impl<W: World, R: Refresh> Settler<W, R> {
     /// Does everything that is to be done, and returns the link as it is kept then. On an error the link is as it was
     /// after the last thing that was done.
-    pub async fn settle(&self, mut link: Link, now: Timestamp) -> Result<Link, SettleError> {
+    pub async fn settle(&self, mut link: Link) -> Result<Link, SettleError> {
         while let Some(todo) = link.todo.first().copied() {
-            let completed = self.one(&link, todo, now).await;
-            match completed {
+            match self.one(&link, todo).await {
                 Ok(()) => {
-                    link = link.done(todo, now);
-                    self.keep(&link, todo, now).await?;
+                    link = link.done(todo, self.nature.now());
+                    self.keep(&link, todo).await?;
                 }
                 Err(SettleError::Ring(error)) if is_over(&error) => {
-                    link = self.removed_at_ring(link, now).await?;
+                    link = self.removed_at_ring(link).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -80,40 +70,31 @@ impl<R: Refresh> Settler<R> {
         Ok(link)
     }
 
-    async fn one(&self, link: &Link, todo: Todo, now: Timestamp) -> Result<(), SettleError> {
+    async fn one(&self, link: &Link, todo: Todo) -> Result<(), SettleError> {
+        let account = &link.account_id;
         match todo {
-            Todo::Complete => self.complete(link, now).await?,
+            Todo::Complete => Ok(self.complete(link).await?),
             Todo::ListDevices => {
+                let asked_at = self.nature.now();
                 let listed = self
                     .access
-                    .call(
-                        &link.grant_id,
-                        now,
-                        |token| async move { self.ring.devices(&token).await },
-                    )
+                    .call(&link.grant_id, asked_at, |token| async move {
+                        self.ring.devices(&token).await
+                    })
                     .await?;
-                self.devices.keep_listing(&link.account_id, listed, now).await?;
+                self.effects.keep_listing(account, listed, asked_at).await
             }
-            Todo::ReleaseParked => {
-                let mut parked = self.events.parked(&link.account_id).await?;
-                for known in self.devices.of_account(&link.account_id).await? {
-                    parked.extend(self.events.parked_for_device(known.device_id.as_str()).await?);
-                }
-                for event_id in parked {
-                    self.events_queue.send(resume_message(&event_id)).await?;
-                }
-            }
-            Todo::AnnounceLinked => self.announce(link, "account_linked", now).await?,
-            Todo::AnnounceRelinkRequired => self.announce(link, "account_relink_required", now).await?,
-            Todo::AnnounceUnlinked => self.announce(link, "account_unlinked", now).await?,
-            Todo::ForgetDevices => self.devices.forget_account(&link.account_id).await?,
+            Todo::ReleaseParked => self.effects.release_parked(account).await,
+            Todo::AnnounceLinked => self.announce(link, "account_linked").await,
+            Todo::AnnounceRelinkRequired => self.announce(link, "account_relink_required").await,
+            Todo::AnnounceUnlinked => self.announce(link, "account_unlinked").await,
+            Todo::ForgetDevices => self.effects.forget_devices(account).await,
         }
-        Ok(())
     }
 
     /// PATCH to completed. Ring may answer 400 where it is completed already: then a PATCH of the identifier alone tells
     /// the status, and without one a listing tells that the integration is open to us.
-    async fn complete(&self, link: &Link, now: Timestamp) -> Result<(), CallError> {
+    async fn complete(&self, link: &Link) -> Result<(), CallError> {
         let identifier = link.account_identifier.as_deref();
         let completed = Some(IntegrationStatus::Completed);
         let patch = |token| {
@@ -135,41 +116,46 @@ impl<R: Refresh> Settler<R> {
                 if is_completed { Ok(()) } else { Err(error) }
             }
         };
-        self.access.call(&link.grant_id, now, patch).await
+        self.access.call(&link.grant_id, self.nature.now(), patch).await
     }
 
-    async fn announce(&self, link: &Link, what: &str, now: Timestamp) -> Result<(), BusError> {
-        self.bus.announce(&link.announcement(what, now)).await
+    async fn announce(&self, link: &Link, what: &str) -> Result<(), SettleError> {
+        self.effects.announce(&link.announcement(what, self.nature.now())).await
     }
 
     /// Keeps a link of which one thing more is done.
-    async fn keep(&self, link: &Link, done: Todo, now: Timestamp) -> Result<(), StoreError> {
+    async fn keep(&self, link: &Link, done: Todo) -> Result<(), StoreError> {
         match done {
-            Todo::Complete => self.completed(link, now).await,
-            _ => self.links.save(link, link.due_at(now, key::fraction())).await,
+            Todo::Complete => self.completed(link).await,
+            _ => self.keep_changed(link).await,
         }
     }
 
+    /// Keeps a changed link, from the version before it.
+    pub async fn keep_changed(&self, link: &Link) -> Result<(), StoreError> {
+        let now = self.nature.now();
+        let due = link.due_at(now, self.nature.fraction());
+        self.links.save(link.clone(), due, now).await
+    }
+
     /// Keeps a link that Ring knows to be complete; its grant is linked in the same moment.
-    pub async fn completed(&self, link: &Link, now: Timestamp) -> Result<(), StoreError> {
-        let due = link.due_at(now, key::fraction());
-        match self.grants.get(&link.grant_id).await?.map(Grant::linked) {
-            Some(Ok(linked)) => {
-                let with = vec![self.links.write(link, due)?];
-                self.grants
-                    .advance(&linked, linked.due_at(now, key::fraction()), now, with)
-                    .await
-            }
+    pub async fn completed(&self, link: &Link) -> Result<(), StoreError> {
+        let now = self.nature.now();
+        let Some(Ok(linked)) = self.grants.get(&link.grant_id).await?.map(Grant::linked) else {
             // It was linked before.
-            _ => self.links.save(link, due).await,
-        }
+            return self.keep_changed(link).await;
+        };
+        let due = linked.due_at(now, self.nature.fraction());
+        let link_due = link.due_at(now, self.nature.fraction());
+        let changes = vec![Change::Grant(linked, due), Change::Link(link.clone(), link_due)];
+        self.links.commit(changes, now).await
     }
 
     /// Unlinks: both tokens go and the user loses it in one moment. What remains is settled then, or later by
     /// `token-refresh`.
-    pub async fn unlink(&self, link: Link, why: EndReason, now: Timestamp) -> Result<(), StoreError> {
-        let unlinked = self.mark_unlinked(link, why, now).await?;
-        if let Err(error) = self.settle(unlinked, now).await {
+    pub async fn unlink(&self, link: Link, why: EndReason) -> Result<(), StoreError> {
+        let unlinked = self.mark_unlinked(link, why).await?;
+        if let Err(error) = self.settle(unlinked).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "an unlinked link is not settled yet"
@@ -178,27 +164,28 @@ impl<R: Refresh> Settler<R> {
         Ok(())
     }
 
-    async fn removed_at_ring(&self, link: Link, now: Timestamp) -> Result<Link, StoreError> {
+    async fn removed_at_ring(&self, link: Link) -> Result<Link, StoreError> {
         tracing::warn!(
             link.id = link.id,
             "Ring no longer knows link {}; it is unlinked",
             link.id
         );
-        self.mark_unlinked(link, EndReason::RemovedAtRing, now).await
+        self.mark_unlinked(link, EndReason::RemovedAtRing).await
     }
 
-    async fn mark_unlinked(&self, link: Link, why: EndReason, now: Timestamp) -> Result<Link, StoreError> {
+    async fn mark_unlinked(&self, link: Link, why: EndReason) -> Result<Link, StoreError> {
         if link.status == LinkStatus::Unlinked {
             return Ok(link);
         }
+        let now = self.nature.now();
         let grant = self.grants.get(&link.grant_id).await?;
-        let taken = self.links.take_from_user(&link);
-        let unlinked = link.unlinked();
-        let writes = vec![self.links.write(&unlinked, unlinked.due_at(now, 0.0))?, taken];
-        match grant.map(|grant| grant.ended(why)) {
-            Some(Ok(ended)) => self.grants.advance(&ended, None, now, writes).await?,
-            _ => self.links.together(writes).await?,
+        let unlinked = link.clone().unlinked();
+        let due = unlinked.due_at(now, 0.0);
+        let mut changes = vec![Change::Link(unlinked.clone(), due), Change::Take(link)];
+        if let Some(Ok(ended)) = grant.map(|grant| grant.ended(why)) {
+            changes.push(Change::Grant(ended, None));
         }
+        self.links.commit(changes, now).await?;
         Ok(unlinked)
     }
 }

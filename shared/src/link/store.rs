@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Link;
+use super::ports::{Change, Links, UsedNonce};
 use crate::edge::clock::signed;
-use crate::edge::table::{Key, StoreError, Table, Write, number, row};
-use crate::grant::store::{due_rows, due_shard_of, get_due};
+use crate::edge::table::{Key, StoreError, Table, Write, number, row, text};
+use crate::grant::store::{GrantTable, due_partitions, due_shard_of, get_due, put_off};
 
 /// The most links of one user.
 const MOST_LINKS: usize = 100;
@@ -27,13 +28,10 @@ struct Pointer {
     account_id: AccountId,
 }
 
-/// Who used a nonce, and for what.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct UsedNonce {
-    /// The user.
-    pub user_id: String,
-    /// The account that it linked.
-    pub account_id: AccountId,
+#[derive(Serialize, Deserialize)]
+struct NonceRow {
+    #[serde(flatten)]
+    used: UsedNonce,
     expires_at: i64,
 }
 
@@ -54,13 +52,13 @@ pub struct Held {
     pub account_id: AccountId,
 }
 
-/// The table of links.
+/// The table of links, for those who look.
 #[derive(Clone, Debug)]
-pub struct Links {
+pub struct LinkTable {
     table: Table,
 }
 
-impl Links {
+impl LinkTable {
     /// The links in the table `name`.
     #[must_use]
     pub fn new(config: &SdkConfig, name: impl Into<String>) -> Self {
@@ -72,11 +70,6 @@ impl Links {
     /// The link of an account, an unlinked one among them.
     pub async fn of_account(&self, account: &AccountId) -> Result<Option<Link>, StoreError> {
         self.table.get(&account_key(account)).await
-    }
-
-    /// The link of an account, if its row says that it is due at `now`.
-    pub async fn get_due(&self, account: &AccountId, now: Timestamp) -> Result<Option<Link>, StoreError> {
-        get_due(&self.table, &account_key(account), now).await
     }
 
     /// The accounts that a user has linked.
@@ -99,38 +92,8 @@ impl Links {
             .collect())
     }
 
-    /// Who used this nonce before.
-    pub async fn used(&self, nonce: &Nonce) -> Result<Option<UsedNonce>, StoreError> {
-        self.table.get(&nonce_key(nonce)).await
-    }
-
-    /// The writes of a new link (or of a new grant for an old one): the link, its pointer, its nonce. They go together
-    /// with the step of its grant, and fail with `Conflict` where the account has been linked meanwhile.
-    pub fn create(
-        &self,
-        link: &Link,
-        nonce: &Nonce,
-        due: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<Vec<Write>, StoreError> {
-        let pointer = Pointer {
-            link_id: link.id.clone(),
-            account_id: link.account_id.clone(),
-        };
-        let used = UsedNonce {
-            user_id: link.user_id.clone(),
-            account_id: link.account_id.clone(),
-            expires_at: (now + signed(NONCE_REMEMBERED_FOR)).as_second(),
-        };
-        Ok(vec![
-            self.write(link, due)?,
-            Write::put(self.table.put_in(row(&pointer_key(link), &pointer)?)),
-            Write::put(self.table.put_in(row(&nonce_key(nonce), &used)?)),
-        ])
-    }
-
     /// The write of a changed link, from the version before it.
-    pub fn write(&self, link: &Link, due: Option<Timestamp>) -> Result<Write, StoreError> {
+    fn write(&self, link: &Link, due: Option<Timestamp>) -> Result<Write, StoreError> {
         let due_shard = due.map(|_| due_shard_of(link.account_id.as_str()));
         let due_at = due.map(Timestamp::as_millisecond);
         let put = self.table.put_in(row(
@@ -151,54 +114,95 @@ impl Links {
         Ok(Write::put(put))
     }
 
-    /// The write that takes a link from its user.
+    /// The write of a used nonce: its first user is its only one.
+    fn write_nonce(&self, nonce: &Nonce, used: &UsedNonce, now: Timestamp) -> Result<Write, StoreError> {
+        let row_of_nonce = NonceRow {
+            used: used.clone(),
+            expires_at: (now + signed(NONCE_REMEMBERED_FOR)).as_second(),
+        };
+        let put = self.table.put_in(row(&nonce_key(nonce), &row_of_nonce)?);
+        Ok(Write::put(
+            put.condition_expression("attribute_not_exists(pk) OR user_id = :user")
+                .expression_attribute_values(":user", text(&used.user_id)),
+        ))
+    }
+}
+
+/// The table of links, for those who make and change them: what changes together with a grant is written together with it.
+#[derive(Clone, Debug)]
+pub struct LinkLedger {
+    links: LinkTable,
+    grants: GrantTable,
+}
+
+impl LinkLedger {
+    /// The links in `links`, opened by the grants in `grants`.
     #[must_use]
-    pub fn take_from_user(&self, link: &Link) -> Write {
-        Write::delete(self.table.delete_in(&pointer_key(link)))
+    pub fn new(links: LinkTable, grants: GrantTable) -> Self {
+        Self { links, grants }
     }
 
-    /// Saves a changed link, from the version before it.
-    pub async fn save(&self, link: &Link, due: Option<Timestamp>) -> Result<(), StoreError> {
-        self.table.together(vec![self.write(link, due)?]).await
+    fn table(&self) -> &Table {
+        &self.links.table
+    }
+}
+
+impl Links for LinkLedger {
+    async fn of_account(&self, account: &AccountId) -> Result<Option<Link>, StoreError> {
+        self.links.of_account(account).await
     }
 
-    /// These writes, or none.
-    pub async fn together(&self, writes: Vec<Write>) -> Result<(), StoreError> {
-        self.table.together(writes).await
+    async fn get_due(&self, account: &AccountId, now: Timestamp) -> Result<Option<Link>, StoreError> {
+        get_due(self.table(), &account_key(account), now).await
     }
 
-    /// A link that could not be settled is not looked at before `due`, so that it does not stand in the way of others.
-    pub async fn put_off(&self, account: &AccountId, due: Timestamp) -> Result<(), StoreError> {
-        self.table
-            .update(&account_key(account))
-            .update_expression("SET due_at = :due_at")
-            .condition_expression("attribute_exists(due_at)")
-            .expression_attribute_values(":due_at", number(due.as_millisecond()))
-            .send()
-            .await?;
-        Ok(())
+    async fn of_user(&self, user_id: &str) -> Result<Vec<Link>, StoreError> {
+        self.links.of_user(user_id).await
     }
 
-    /// Forgets an unlinked link, unless its account was linked again meanwhile.
-    pub async fn forget(&self, link: &Link) -> Result<(), StoreError> {
+    async fn used(&self, nonce: &Nonce) -> Result<Option<UsedNonce>, StoreError> {
+        let row: Option<NonceRow> = self.table().get(&nonce_key(nonce)).await?;
+        Ok(row.map(|row| row.used))
+    }
+
+    async fn commit(&self, changes: Vec<Change>, now: Timestamp) -> Result<(), StoreError> {
+        let mut writes = Vec::new();
+        for change in &changes {
+            match change {
+                Change::Grant(grant, due) => writes.extend(self.grants.writes(grant, *due, now)?),
+                Change::Link(link, due) => writes.push(self.links.write(link, *due)?),
+                Change::Give(link) => {
+                    let pointer = Pointer {
+                        link_id: link.id.clone(),
+                        account_id: link.account_id.clone(),
+                    };
+                    writes.push(Write::put(self.table().put_in(row(&pointer_key(link), &pointer)?)));
+                }
+                Change::Take(link) => writes.push(Write::delete(self.table().delete_in(&pointer_key(link)))),
+                Change::Use(nonce, used) => writes.push(self.links.write_nonce(nonce, used, now)?),
+            }
+        }
+        self.table().together(writes).await
+    }
+
+    async fn put_off(&self, account: &AccountId, due: Timestamp) -> Result<(), StoreError> {
+        put_off(self.table(), &account_key(account), due).await
+    }
+
+    async fn forget(&self, link: &Link) -> Result<(), StoreError> {
         let delete = self
-            .table
+            .table()
             .delete_in(&account_key(&link.account_id))
             .condition_expression("#version = :version")
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", number(link.version));
-        self.table.together(vec![Write::delete(delete)]).await
+        self.table().together(vec![Write::delete(delete)]).await
     }
 
-    /// The accounts whose links are due at `now`, the longest overdue first, at most `most`.
-    pub async fn due(&self, now: Timestamp, most: usize) -> Result<Vec<AccountId>, StoreError> {
-        #[derive(Deserialize)]
-        struct DueRow {
-            pk: String,
-        }
-        let rows: Vec<DueRow> = due_rows(&self.table, now, most).await?;
-        let account = |row: DueRow| row.pk.strip_prefix("account#").and_then(|id| AccountId::new(id).ok());
-        Ok(rows.into_iter().filter_map(account).collect())
+    async fn due(&self, now: Timestamp, most: usize) -> Result<Vec<AccountId>, StoreError> {
+        let due = due_partitions(self.table(), now, most).await?;
+        let account = |pk: &String| pk.strip_prefix("account#").and_then(|id| AccountId::new(id).ok());
+        Ok(due.iter().filter_map(account).collect())
     }
 }
 

@@ -21,9 +21,14 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(per_second: NonZeroU32, longest_wait: Duration) -> Self {
+    /// The even part of one among `shared_by` processes that have `per_second` requests together. What it may send at once
+    /// is a second's worth, one request at least.
+    pub(super) fn new(per_second: NonZeroU32, shared_by: NonZeroU32, longest_wait: Duration) -> Self {
+        let period = Duration::from_secs(1) * shared_by.get() / per_second.get();
+        let burst = NonZeroU32::new(per_second.get() / shared_by.get()).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::with_period(period).unwrap_or(Quota::per_second(per_second));
         Self {
-            limiter: RateLimiter::direct(Quota::per_second(per_second)),
+            limiter: RateLimiter::direct(quota.allow_burst(burst)),
             clock: DefaultClock::default(),
             paused_until: Mutex::new(None),
             longest_wait,
@@ -72,7 +77,22 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn budget(per_second: u32, longest_wait: Duration) -> Budget {
-        Budget::new(NonZeroU32::new(per_second).unwrap(), longest_wait)
+        shared(per_second, 1, longest_wait)
+    }
+
+    fn shared(per_second: u32, shared_by: u32, longest_wait: Duration) -> Budget {
+        let some = |number| NonZeroU32::new(number).unwrap();
+        Budget::new(some(per_second), some(shared_by), longest_wait)
+    }
+
+    #[tokio::test]
+    async fn processes_that_share_a_budget_take_an_even_part_each() {
+        let budget = shared(30, 300, Duration::from_secs(1));
+        budget.take().await.unwrap();
+        assert!(
+            matches!(budget.take().await, Err(NotSent::BudgetSpent(wait)) if wait > Duration::from_secs(9)),
+            "a tenth of a request each second, and no more at once than one"
+        );
     }
 
     #[tokio::test]

@@ -21,8 +21,11 @@ pub struct Settings {
     /// `cdn.example.com` too). None at all: any public host by https. Plain http, other ports than 443, and hosts that
     /// are not public are taken only if they are named here whole, as `host` or `host:port`.
     pub media_hosts: Vec<String>,
-    /// Requests a second of this process. Ring allows 100 to a partner, over all of its processes and users.
+    /// Requests a second of all the processes that share this budget. Ring allows 100 to a partner, over all of its
+    /// processes and users.
     pub budget_per_second: u32,
+    /// How many processes those are at most: this one takes its even part.
+    pub budget_shared_by: u32,
     /// The time for a connection, its name and handshake included.
     pub connect_timeout: Duration,
     /// The time for a whole exchange, each attempt for itself; of media, the time until its headers are there.
@@ -58,6 +61,7 @@ impl Settings {
             media_hosts: Vec::new(),
             // A quarter of Ring's limit, as other processes have the same client id.
             budget_per_second: 25,
+            budget_shared_by: 1,
             connect_timeout: Duration::from_secs(2),
             timeout: Duration::from_secs(10),
             media_idle_timeout: Duration::from_secs(15),
@@ -119,6 +123,7 @@ impl Settings {
         }
         for (name, zero) in [
             ("budget_per_second", self.budget_per_second == 0),
+            ("budget_shared_by", self.budget_shared_by == 0),
             ("connect_timeout", self.connect_timeout.is_zero()),
             ("timeout", self.timeout.is_zero()),
             ("media_idle_timeout", self.media_idle_timeout.is_zero()),

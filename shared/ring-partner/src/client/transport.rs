@@ -80,12 +80,13 @@ impl Transport {
         settings.check()?;
         let breaker = || Mutex::new(Breaker::new(settings.circuit_failures, settings.circuit_cool_down));
         let per_second = NonZeroU32::new(settings.budget_per_second).ok_or(SettingsError::Zero("budget_per_second"))?;
+        let shared_by = NonZeroU32::new(settings.budget_shared_by).ok_or(SettingsError::Zero("budget_shared_by"))?;
         let pooled = http_client(&settings)
             .build()
             .map_err(|error| SettingsError::Http(Box::new(error)))?;
         Ok(Self {
             policy: Policy::new(&settings.api_url, &settings.bearer_hosts, &settings.media_hosts),
-            budget: Budget::new(per_second, settings.longest_wait),
+            budget: Budget::new(per_second, shared_by, settings.longest_wait),
             breakers: Endpoint::ALL.map(|_| breaker()),
             pooled,
             fresh: OnceLock::new(),

@@ -1,0 +1,56 @@
+//! What follows from a link, as it is deployed: devices in their table, parked events back in their queue, the bus told.
+
+use jiff::Timestamp;
+use ring_partner::devices::Device;
+use ring_partner::users::AccountId;
+
+use super::ports::Effects;
+use super::settle::SettleError;
+use crate::device::store::Devices;
+use crate::edge::bus::{Announcement, Bus};
+use crate::edge::queue::Queue;
+use crate::event::resume_message;
+use crate::event::store::Events;
+
+/// Where it goes.
+#[derive(Clone, Debug)]
+pub struct Downstream {
+    /// The devices of linked accounts.
+    pub devices: Devices,
+    /// Events that came before their link.
+    pub events: Events,
+    /// Where those go back to.
+    pub events_queue: Queue,
+    /// Who is told.
+    pub bus: Bus,
+}
+
+impl Effects for Downstream {
+    async fn keep_listing(
+        &self,
+        account: &AccountId,
+        devices: Vec<Device>,
+        asked_at: Timestamp,
+    ) -> Result<(), SettleError> {
+        Ok(self.devices.keep_listing(account, devices, asked_at).await?)
+    }
+
+    async fn forget_devices(&self, account: &AccountId) -> Result<(), SettleError> {
+        Ok(self.devices.forget_account(account).await?)
+    }
+
+    async fn release_parked(&self, account: &AccountId) -> Result<(), SettleError> {
+        let mut parked = self.events.parked(account).await?;
+        for known in self.devices.of_account(account).await? {
+            parked.extend(self.events.parked_for_device(known.device_id.as_str()).await?);
+        }
+        for event_id in parked {
+            self.events_queue.send(resume_message(&event_id)).await?;
+        }
+        Ok(())
+    }
+
+    async fn announce(&self, announcement: &Announcement) -> Result<(), SettleError> {
+        Ok(self.bus.announce(announcement).await?)
+    }
+}
