@@ -275,26 +275,25 @@ impl<W: World> TokenRefresh<W> {
     /// Everything that is due at `time`, as far as it goes in a minute.
     pub async fn minute(&self, time: Timestamp, deadline: Timestamp) -> Result<Minute, StoreError> {
         let walks = self.walks(&self.due, deadline);
-        let mut minute = Minute::default();
-        match walks.refresher.rescuer.bring_home().await {
+        // Side by side: none waits for another's backlog.
+        let (home, grants, links) = tokio::join!(
+            walks.refresher.rescuer.bring_home(),
+            self.grants(&walks, time),
+            self.links(&walks, time)
+        );
+        let (grants, links) = (grants?, links?);
+        let mut minute = Minute {
+            settled: links.settled,
+            failed: grants.failed + links.failed,
+            ..grants
+        };
+        match home {
             Ok(home) => minute.rescued = home.applied,
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "rescued pairs are not home yet"
-                );
+                tracing::error!(error = &error as &dyn std::error::Error, "rescued pairs are not home yet");
                 minute.failed += 1;
             }
         }
-        // Side by side: neither waits for the other's backlog.
-        let (grants, links) = tokio::join!(self.grants(&walks, time), self.links(&walks, time));
-        let (grants, links) = (grants?, links?);
-        minute = Minute {
-            settled: links.settled,
-            failed: minute.failed + grants.failed + links.failed,
-            rescued: minute.rescued,
-            ..grants
-        };
         tracing::info!(
             rescued = minute.rescued,
             resolved = minute.resolved,

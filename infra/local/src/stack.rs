@@ -302,7 +302,7 @@ impl Stack {
 
 fn parameters(ring: &Ring) -> BTreeMap<&'static str, String> {
     let architecture = if ARCH == "aarch64" { "arm64" } else { "x86_64" };
-    BTreeMap::from([
+    let mut parameters = BTreeMap::from([
         ("Architecture", architecture.to_owned()),
         ("TokenUrlKey", uuid::Uuid::new_v4().simple().to_string()),
         ("RingApiUrl", ring.urls().api_url.clone()),
@@ -310,7 +310,14 @@ fn parameters(ring: &Ring) -> BTreeMap<&'static str, String> {
         ("RingMediaHosts", ring.media_hosts().to_owned()),
         // Pages of any development server.
         ("AllowedOrigins", "*".to_owned()),
-    ])
+    ]);
+    // The offline Ring's limit is nobody else's: whoever moves the time by a day does not wait for a day's renewals.
+    if ring.urls().control_url.is_some() {
+        for rate in ["ExchangeAndLinkRate", "RefreshRate", "ApiAndMediaRate"] {
+            parameters.insert(rate, "80".to_owned());
+        }
+    }
+    parameters
 }
 
 /// What the stack has in it, as it says itself.
