@@ -1,0 +1,210 @@
+//! The programs, each begun anew in a process of its own, as Lambda begins them: over the twins instead of AWS and Ring.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ring_partner::nonce::{LinkTime, Nonce};
+use ring_partner::oauth::AuthorizationCode;
+use ring_partner::signature::SigningKey;
+use shared::edge::clock::signed;
+use shared::grant::access::{Access, CallError, Refresh, RefreshOutcome, RefreshRequest};
+use shared::grant::exchange::{Exchange, ExchangeError, Exchanged};
+use shared::grant::refresh::{Brake, Refresher};
+use shared::grant::rescue::Rescuer;
+use shared::grant::vault::Vault;
+use shared::grant::{EndReason, GrantId};
+use shared::link::claim::{Attempt, ClaimError, Claims, Linked};
+use shared::link::settle::Settler;
+use shared::link::{CompleteLink, Link};
+use shared::world::Nature as _;
+use token_refresh::{Minute, Pace, TokenRefresh};
+
+use crate::interference::Interference;
+use crate::ring::{Character, Truth};
+use crate::twin::{Simulated, Twin};
+
+/// How long an invocation of `token-refresh` may take. In step with its time-out in the template.
+const CUT_OFF: Duration = Duration::from_secs(180);
+/// How long a program waits for `token-refresh`.
+const REFRESH_WITHIN: Duration = Duration::from_secs(8);
+
+/// Ring's key.
+#[must_use]
+pub fn signing_key() -> SigningKey {
+    SigningKey::new("the key of a simulated Ring").expect("it is not empty")
+}
+
+/// All programs of one world.
+#[derive(Clone, Debug)]
+pub struct House {
+    /// The world, in a process that nobody kills: for looks.
+    pub world: Twin,
+    /// The epoch that programs begin in.
+    pub epoch: u64,
+    /// How fast what is due is begun.
+    pub pace: Pace,
+    /// When refusals are not believed.
+    pub brake: Brake,
+}
+
+impl House {
+    /// A new world.
+    #[must_use]
+    pub fn new(seed: u64, character: Character, interference: Arc<dyn Interference>) -> Self {
+        Self {
+            world: Twin::new(seed, Truth::new(character, signing_key()), interference),
+            epoch: 1,
+            pace: Pace { grants: 15, links: 10 },
+            brake: Brake { least: 5, percent: 20 },
+        }
+    }
+
+    /// From now on this is what may befall calls.
+    pub fn interfere(&self, interference: Arc<dyn Interference>) {
+        self.world.all().interference = interference;
+    }
+
+    /// `token-exchange`, in this process. A grant that is not resolved is resolved by another one.
+    pub async fn exchange(&self, process: &Twin, code: &AuthorizationCode) -> Result<Exchanged, ExchangeError> {
+        let exchange = Exchange::<Simulated> {
+            nature: process.clone(),
+            grants: process.clone(),
+            vault: Vault::new(process.clone()),
+            ring: process.clone(),
+            client: process.clone(),
+            rescue: process.clone(),
+            epoch: self.epoch,
+        };
+        let exchanged = exchange.exchange(code).await?;
+        if let Exchanged::Unresolved(id) = &exchanged {
+            let (house, id) = (self.clone(), id.clone());
+            tokio::spawn(async move {
+                let process = house.world.process();
+                let refresh = house.token_refresh(&process);
+                process.run(refresh.resolve(&id, house.cut_off())).await
+            });
+        }
+        Ok(exchanged)
+    }
+
+    /// `token-refresh`, in this process.
+    #[must_use]
+    pub fn token_refresh(&self, process: &Twin) -> TokenRefresh<Simulated> {
+        let refresher = Refresher {
+            nature: process.clone(),
+            grants: process.clone(),
+            links: process.clone(),
+            vault: Vault::new(process.clone()),
+            ring: process.clone(),
+            client: process.clone(),
+            rescuer: Rescuer::new(process.clone(), process.clone()),
+            epoch: self.epoch,
+            brake: self.brake,
+            deadline: Timestamp::MAX,
+        };
+        TokenRefresh {
+            due: refresher.clone(),
+            asked: refresher,
+            ring: process.clone(),
+            effects: process.clone(),
+            complete: CompleteLink::AtOnce,
+            leeway: Duration::ZERO,
+            pace: self.pace,
+        }
+    }
+
+    /// When an invocation that begins now is cut off.
+    #[must_use]
+    pub fn cut_off(&self) -> Timestamp {
+        self.world.now() + signed(CUT_OFF)
+    }
+
+    /// The minute that comes `later` than now, by the schedule's time. `None`: the process died.
+    pub async fn minute(&self, process: &Twin, later: Duration) -> Option<Minute> {
+        let refresh = self.token_refresh(process);
+        let time = self.world.now() + signed(later);
+        process.run(refresh.minute(time, self.cut_off())).await?.ok()
+    }
+
+    /// Access to tokens, in this process.
+    #[must_use]
+    pub fn access(&self, process: &Twin) -> Access<Simulated, Asks> {
+        let asks = Asks { house: self.clone() };
+        Access::new(process.clone(), Vault::new(process.clone()), asks)
+    }
+
+    /// A call of Ring's API under a grant.
+    pub async fn call(&self, process: &Twin, id: &GrantId) -> Result<(), CallError> {
+        use shared::grant::ports::TokenEndpoint as _;
+        let call = |token| async move { process.me(&token).await.map(|_| ()) };
+        self.access(process).call(id, self.world.now(), call).await
+    }
+
+    /// `account-link`, in this process: from a nonce to a link, as far as it gets.
+    pub async fn link(
+        &self,
+        process: &Twin,
+        user: &str,
+        (nonce, time): &(Nonce, LinkTime),
+    ) -> Result<Linked, ClaimError> {
+        let claims = Claims::<Simulated, Asks> {
+            nature: process.clone(),
+            grants: process.clone(),
+            links: process.clone(),
+            vault: Vault::new(process.clone()),
+            ring: process.clone(),
+            access: self.access(process),
+            complete: CompleteLink::AtOnce,
+            leeway: Duration::ZERO,
+        };
+        let attempt = Attempt {
+            user_id: user.to_owned(),
+            account_identifier: Some("u***r@example.com".to_owned()),
+            nonce: nonce.clone(),
+            time: time.clone(),
+        };
+        let linked = claims.link(&attempt, &[signing_key()]).await?;
+        let (Linked::Now(link) | Linked::Before(link)) = linked.clone();
+        // What is left to be done is `token-refresh`'s.
+        let _settled = self.settler(process).settle(link).await;
+        Ok(linked)
+    }
+
+    /// `account-link`: the end of a link.
+    pub async fn unlink(&self, process: &Twin, link: Link) -> bool {
+        self.settler(process).unlink(link, EndReason::Unlinked).await.is_ok()
+    }
+
+    fn settler(&self, process: &Twin) -> Settler<Simulated, Asks> {
+        Settler {
+            nature: process.clone(),
+            grants: process.clone(),
+            links: process.clone(),
+            effects: process.clone(),
+            ring: process.clone(),
+            access: self.access(process),
+        }
+    }
+}
+
+/// Asks `token-refresh`: another process, which goes on when the one that asked has no more patience, or dies.
+#[derive(Clone, Debug)]
+pub struct Asks {
+    house: House,
+}
+
+impl Refresh for Asks {
+    async fn refresh(&self, request: &RefreshRequest) -> RefreshOutcome {
+        let (house, request) = (self.house.clone(), request.clone());
+        let asked = tokio::spawn(async move {
+            let process = house.world.process();
+            let refresh = house.token_refresh(&process);
+            process.run(refresh.asked(&request, house.cut_off())).await
+        });
+        match tokio::time::timeout(REFRESH_WITHIN, asked).await {
+            Ok(Ok(Some(outcome))) => outcome,
+            _ => RefreshOutcome::Unavailable,
+        }
+    }
+}

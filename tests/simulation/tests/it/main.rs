@@ -1,0 +1,3 @@
+//! What must hold of tokens and links, whatever befalls the programs that keep them.
+
+mod seeds;
