@@ -423,7 +423,7 @@ fn ring_problem(error: &CallError) -> Problem {
     match error {
         CallError::Access(AccessError::Store(_) | AccessError::Vault(_)) => Problem::new(ProblemType::Unavailable),
         CallError::Access(AccessError::Ended | AccessError::RelinkRequired) => Problem::new(ProblemType::LinkNotFound),
-        CallError::Access(AccessError::Refresh) => Problem::new(ProblemType::RingUnavailable),
+        CallError::Access(AccessError::Refused | AccessError::Refresh) => Problem::new(ProblemType::RingUnavailable),
         CallError::Ring(error) => match error.decision() {
             Decision::OutOfScope => Problem::new(ProblemType::ScopeMissing),
             Decision::Gone => Problem::new(ProblemType::LinkNotFound),

@@ -29,7 +29,9 @@ use shared::edge::queue::Queue;
 use shared::edge::secret::Secret;
 use shared::edge::table::StoreError;
 use shared::event::store::Events;
-use shared::grant::access::{Access, CallError, Refresh as _, RefreshOutcome, RefreshRequest, ResolveRequest};
+use shared::grant::access::{
+    Access, AccessError, CallError, Refresh as _, RefreshOutcome, RefreshRequest, ResolveRequest,
+};
 use shared::grant::ports::Grants as _;
 use shared::grant::refresh::{Brake, Refresher, RefusedPair, Renewal, Undone as NotRenewed};
 use shared::grant::rescue::Rescuer;
@@ -290,7 +292,10 @@ impl<W: World> TokenRefresh<W> {
         match home {
             Ok(home) => minute.rescued = home.applied,
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "rescued pairs are not home yet");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "rescued pairs are not home yet"
+                );
                 minute.failed += 1;
             }
         }
@@ -428,16 +433,19 @@ impl<W: World> Walks<W> {
                 self.refresher.give_up(grant).await?;
                 Ok(Step::Ended)
             }
-            Life::Resolving { .. } => {
-                let resolved = self.claims.resolve(id).await?;
-                Ok(if resolved { Step::Resolved } else { Step::Nothing })
-            }
-            Life::Claiming { .. } => {
-                if let Some(link) = self.claims.resume(grant).await? {
+            Life::Resolving { .. } => match self.claims.resolve(id).await {
+                Ok(true) => Ok(Step::Resolved),
+                Ok(false) => Ok(Step::Nothing),
+                Err(error) => refused(&grant, error),
+            },
+            Life::Claiming { .. } => match self.claims.resume(grant.clone()).await {
+                Ok(Some(link)) => {
                     self.settler.settle(link).await?;
+                    Ok(Step::Nothing)
                 }
-                Ok(Step::Nothing)
-            }
+                Ok(None) => Ok(Step::Nothing),
+                Err(error) => refused(&grant, error),
+            },
             Life::Unclaimed { .. } | Life::Confirmed | Life::Linked => self.renew(&grant).await,
             Life::RelinkRequired { .. } | Life::Ended { .. } => Ok(Step::Nothing),
         }
@@ -473,6 +481,17 @@ impl<W: World> Walks<W> {
             return Err(error.into());
         }
         Ok(())
+    }
+}
+
+/// What became of a grant that Ring could not be asked about: it may be that Ring refuses its pair.
+fn refused(grant: &Grant, error: ClaimError) -> Result<Step, Undone> {
+    match (&error, &grant.tokens) {
+        (ClaimError::Ring(CallError::Access(AccessError::Refused)), Some(tokens)) => Ok(Step::Refused(RefusedPair {
+            grant: grant.id.clone(),
+            generation: tokens.generation,
+        })),
+        _ => Err(error.into()),
     }
 }
 

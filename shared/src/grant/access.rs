@@ -72,6 +72,9 @@ pub enum AccessError {
     /// There is no such grant any more.
     #[error("the grant has ended")]
     Ended,
+    /// Ring refuses to renew it. Whether that ends the grant is decided elsewhere.
+    #[error("Ring refuses to renew the access token")]
+    Refused,
     /// It can't be renewed just now.
     #[error("the access token can't be renewed just now")]
     Refresh,
@@ -171,7 +174,8 @@ impl<W: World, R: Refresh> Access<W, R> {
                 RefreshOutcome::Fresh => {}
                 RefreshOutcome::RelinkRequired => return Err(AccessError::RelinkRequired),
                 RefreshOutcome::Ended => return Err(AccessError::Ended),
-                RefreshOutcome::Refused | RefreshOutcome::Unavailable => return Err(AccessError::Refresh),
+                RefreshOutcome::Refused => return Err(AccessError::Refused),
+                RefreshOutcome::Unavailable => return Err(AccessError::Refresh),
             }
         }
     }

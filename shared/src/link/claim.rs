@@ -253,8 +253,13 @@ impl<W: World, R: Refresh> Claims<W, R> {
         again: bool,
     ) -> Result<Option<Link>, ClaimError> {
         // An attempt that was left half-way may have gone well at Ring, which may refuse the same nonce then.
-        if again && self.is_taken(&grant, attempt).await {
-            return Ok(Some(self.save(grant, attempt, existing).await?));
+        if again {
+            match self.probe(&grant, attempt).await {
+                Probe::Taken => return Ok(Some(self.save(grant, attempt, existing).await?)),
+                Probe::NotTaken => {}
+                Probe::NotToBeHad => return Ok(None),
+                Probe::Unknown(error) => return Err(ClaimError::Ring(error)),
+            }
         }
         // Sign-in and claim took their time: look once more, just before Ring does.
         if let Err(stale) = self.fresh(&attempt.time) {
@@ -277,7 +282,7 @@ impl<W: World, R: Refresh> Claims<W, R> {
                     Ok(None)
                 }
                 AfterPost::NotToBeHad => Ok(None),
-                AfterPost::Unclear if self.is_taken(&grant, attempt).await => {
+                AfterPost::Unclear if matches!(self.probe(&grant, attempt).await, Probe::Taken) => {
                     Ok(Some(self.save(grant, attempt, existing).await?))
                 }
                 // The claim stays: `token-refresh` looks again when its time is up, or this user does.
@@ -298,16 +303,29 @@ impl<W: World, R: Refresh> Claims<W, R> {
     }
 
     /// Whether Ring has taken the nonce: then it takes a PATCH, and shows devices (Ring: App Integration, Side Effects).
-    async fn is_taken(&self, grant: &Grant, attempt: &Attempt) -> bool {
+    async fn probe(&self, grant: &Grant, attempt: &Attempt) -> Probe {
         let identifier = attempt.account_identifier.as_deref();
-        let probe = self.access.call(&grant.id, self.nature.now(), |token| async move {
-            // A PATCH has to change something: without an identifier the listing alone tells.
-            if identifier.is_some() {
-                self.ring.update_integration(&token, identifier, None).await?;
+        let probe = self
+            .access
+            .call(&grant.id, self.nature.now(), |token| async move {
+                // A PATCH has to change something: without an identifier the listing alone tells.
+                if identifier.is_some() {
+                    self.ring.update_integration(&token, identifier, None).await?;
+                }
+                self.ring.devices(&token).await
+            })
+            .await;
+        match probe {
+            Ok(_) => Probe::Taken,
+            Err(CallError::Access(AccessError::Ended | AccessError::RelinkRequired)) => Probe::NotToBeHad,
+            Err(CallError::Ring(error))
+                if matches!(error.answer().map(|answer| answer.status), Some(400 | 403 | 404)) =>
+            {
+                Probe::NotTaken
             }
-            self.ring.devices(&token).await
-        });
-        probe.await.is_ok()
+            // That Ring could not be asked says nothing about what it did before.
+            Err(error) => Probe::Unknown(error),
+        }
     }
 
     /// Saves the link, the grant's step, the used nonce, and the end of a grant that this one replaces: all or nothing. Ring
@@ -418,6 +436,18 @@ impl<W: World, R: Refresh> Claims<W, R> {
             other => other,
         }
     }
+}
+
+/// Whether Ring has taken a nonce whose answer nobody has.
+enum Probe {
+    /// It has.
+    Taken,
+    /// It has not.
+    NotTaken,
+    /// There is no token to ask with any more.
+    NotToBeHad,
+    /// Ring could not be asked.
+    Unknown(CallError),
 }
 
 /// What a POST that was not answered with 200 means for its claim.

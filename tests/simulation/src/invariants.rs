@@ -90,7 +90,10 @@ pub async fn hold(house: &House) -> Result<Lost, String> {
     claim(waiting == 0, format!("{waiting} pairs wait in the rescue queue"))?;
     claim(
         counts.older_than_saved == 0,
-        format!("Ring was shown {} tokens older than the saved ones", counts.older_than_saved),
+        format!(
+            "Ring was shown {} tokens older than the saved ones",
+            counts.older_than_saved
+        ),
     )?;
     claim(
         counts.spent_codes == 0,
@@ -104,7 +107,10 @@ pub async fn hold(house: &House) -> Result<Lost, String> {
         let is_renewed = !matches!(grant.life, Life::RelinkRequired { .. } | Life::Ended { .. });
         claim(
             !is_renewed || grant.lease.as_ref().is_none_or(|lease| lease.until > now),
-            format!("{what} is leased although that ran out: {grant:?} due {:?}", house.world.all().kept.due_of(&grant.id)),
+            format!(
+                "{what} is leased although that ran out: {grant:?} due {:?}",
+                house.world.all().kept.due_of(&grant.id)
+            ),
         )?;
         let link = links.iter().find(|link| link.grant_id == grant.id);
         match &grant.life {
@@ -176,15 +182,19 @@ pub async fn hold(house: &House) -> Result<Lost, String> {
                 claim(link.todo.is_empty(), format!("{what} has {:?} to be done", link.todo))?;
                 let is_linked = matches!(life, Some(Life::Linked));
                 let is_refused = grant.is_some_and(|grant| is_refused(&all.ring, grant));
-                claim(is_linked || is_refused, format!("{what} is complete, and its grant is {life:?}"))?;
+                claim(
+                    is_linked || is_refused,
+                    format!("{what} is complete, and its grant is {life:?}"),
+                )?;
                 let at_ring = all.ring.integration(&link.account_id);
                 claim(
                     is_refused || at_ring == Some(&IntegrationStatus::Completed),
                     format!("{what} is complete with us, and at Ring it is {at_ring:?}"),
                 )?;
-                let is_told = all.announced.iter().any(|(kind, account, _)| {
-                    kind == "account_linked" && account == link.account_id.as_str()
-                });
+                let is_told = all
+                    .announced
+                    .iter()
+                    .any(|(kind, account, _)| kind == "account_linked" && account == link.account_id.as_str());
                 claim(is_told, format!("{what} is complete, and nobody was told"))?;
             }
             LinkStatus::RelinkRequired => claim(

@@ -176,8 +176,14 @@ impl Kept {
 
     pub(crate) fn lease(&mut self, id: &GrantId, generation: u64, lease: &Lease, now: Timestamp) -> Done {
         let grant = self.grants.get_mut(id).ok_or(StoreError::Conflict)?;
-        let is_stored = grant.tokens.as_ref().is_some_and(|stored| stored.generation == generation);
-        let is_free = grant.lease.as_ref().is_none_or(|held| held.until <= now || held == lease);
+        let is_stored = grant
+            .tokens
+            .as_ref()
+            .is_some_and(|stored| stored.generation == generation);
+        let is_free = grant
+            .lease
+            .as_ref()
+            .is_none_or(|held| held.until <= now || held == lease);
         if !is_stored || !is_free {
             return Err(StoreError::Conflict);
         }
@@ -364,7 +370,11 @@ impl Kept {
 
     pub(crate) fn forget(&mut self, link: &Link) -> Done {
         let account = link.account_id.as_str().to_owned();
-        if self.links.get(&account).is_none_or(|stored| stored.version != link.version) {
+        if self
+            .links
+            .get(&account)
+            .is_none_or(|stored| stored.version != link.version)
+        {
             return Err(StoreError::Conflict);
         }
         self.links.remove(&account);

@@ -24,7 +24,7 @@ const LIMIT: usize = 100;
 pub enum Character {
     /// It is theft: the whole family of tokens is revoked.
     Strict,
-    /// The one before the current one is good until the current one is used.
+    /// It is good until a token of a later pair is used.
     Grace,
 }
 
@@ -45,8 +45,8 @@ pub struct Family {
     pub died_in_window: bool,
     /// An answer of Ring's got lost on its way.
     pub answer_lost: bool,
-    /// The newest token was used, so that the one before is good no more.
-    newest_used: bool,
+    /// The newest pair of which a token was used: those before it are good no more.
+    used: u64,
 }
 
 /// What Ring counted.
@@ -128,7 +128,7 @@ impl Truth {
             revoked_by_user: false,
             died_in_window: false,
             answer_lost: false,
-            newest_used: false,
+            used: 0,
         };
         self.families.insert(family, new);
         AuthorizationCode::new(code).expect("letters and digits")
@@ -184,8 +184,8 @@ impl Truth {
     }
 
     fn takes(&self, family: &Family, index: u64) -> bool {
-        let before = self.character == Character::Grace && index + 1 == family.newest && !family.newest_used;
-        !family.revoked && (index == family.newest || before)
+        let has_grace = self.character == Character::Grace && index >= family.used;
+        !family.revoked && (index == family.newest || has_grace)
     }
 
     /// Whether a request is one too many in its second.
@@ -239,19 +239,23 @@ impl Truth {
             return Err(TokenError::InvalidGrant);
         }
         self.counts.renewals += 1;
+        self.families
+            .entry(number)
+            .and_modify(|family| family.used = family.used.max(index));
         Ok((number, self.pair(number, now)))
     }
 
     fn pair(&mut self, number: u64, now: Timestamp) -> TokenResponse {
         let newest = self.families.get_mut(&number).map_or(0, |family| {
             family.newest += 1;
-            family.newest_used = false;
             family.newest
         });
         let access = format!("access-{number}-{newest}");
-        self.access.insert(access.clone(), (number, now + signed(self.access_life)));
+        self.access
+            .insert(access.clone(), (number, now + signed(self.access_life)));
         // The newest three are enough: an older one is never shown.
-        self.access.remove(&format!("access-{number}-{}", newest.saturating_sub(3)));
+        self.access
+            .remove(&format!("access-{number}-{}", newest.saturating_sub(3)));
         TokenResponse {
             access_token: AccessToken::new(access).expect("letters and digits"),
             refresh_token: RefreshToken::new(refresh_token(number, newest)).ok(),
@@ -268,9 +272,8 @@ impl Truth {
         if family.revoked || expires_at <= now {
             return Err(unauthorized());
         }
-        if token.expose() == format!("access-{number}-{}", family.newest) {
-            family.newest_used = true;
-        }
+        let index = token.expose().rsplit('-').next().and_then(|index| index.parse().ok());
+        family.used = family.used.max(index.unwrap_or(0));
         Ok(family.account.clone())
     }
 

@@ -656,7 +656,9 @@ impl Integrations for Twin {
         nonce: &Nonce,
     ) -> impl Future<Output = Result<IntegrationStatus, Error>> + Send {
         let call = self.call(Port::Ring, "ring.confirm_link");
-        self.ring_call(call, Endpoint::Integrations, |ring, now| ring.confirm(token, nonce, now))
+        self.ring_call(call, Endpoint::Integrations, |ring, now| {
+            ring.confirm(token, nonce, now)
+        })
     }
 
     #[track_caller]

@@ -55,7 +55,8 @@ struct Chaos {
 impl Interference for Chaos {
     fn at(&self, call: &Call, random: u128) -> Mischief {
         let mut dice = Dice(random);
-        let fault = |dice: &mut Dice, in_thousand: u64, fault: Fault| (dice.below(1_000) < in_thousand).then_some(fault);
+        let fault =
+            |dice: &mut Dice, in_thousand: u64, fault: Fault| (dice.below(1_000) < in_thousand).then_some(fault);
         match call.port {
             Port::Ring => Mischief {
                 before: dice.mostly(400, 10, 9_000),
@@ -122,7 +123,13 @@ async fn worker(house: House) {
                 let _minute = house.minute(&process, later).await;
             }
             _ => {
-                let link = house.world.all().kept.links().find(|link| link.account_id == account).cloned();
+                let link = house
+                    .world
+                    .all()
+                    .kept
+                    .links()
+                    .find(|link| link.account_id == account)
+                    .cloned();
                 match link {
                     Some(link) if dice.below(2) == 0 => {
                         let _unlinked = process.run(house.unlink(&process, link)).await;
@@ -210,7 +217,10 @@ fn all(character: Character) -> Sum {
     if let Some(seed) = Process.get("SEED").and_then(|seed| seed.parse().ok()) {
         return run(seed, character).unwrap_or_else(|failure| panic!("seed {seed} of {character:?}: {failure}"));
     }
-    let seeds = Process.get("SEEDS").and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
+    let seeds = Process
+        .get("SEEDS")
+        .and_then(|seeds| seeds.parse().ok())
+        .unwrap_or(SEEDS);
     let next = AtomicU64::new(0);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let work = || {
@@ -227,7 +237,9 @@ fn all(character: Character) -> Sum {
                     sum.unknowingly_spent += one.unknowingly_spent;
                     sum.lost += one.lost;
                 }
-                Err(failure) => panic!("seed {seed} of {character:?}: {failure}\nagain: SEED={seed} cargo test -p simulation"),
+                Err(failure) => {
+                    panic!("seed {seed} of {character:?}: {failure}\nagain: SEED={seed} cargo test -p simulation")
+                }
             }
         }
     };
@@ -249,7 +261,10 @@ fn all(character: Character) -> Sum {
         "{character:?}: {seeds} seeds, {} grants, {} renewals, {} tokens shown to Ring that were spent without our knowing",
         total.grants, total.renewals, total.unknowingly_spent
     );
-    println!("    lost grants: {:?}\n    lost codes: {:?}", total.lost.grants, total.lost.codes);
+    println!(
+        "    lost grants: {:?}\n    lost codes: {:?}",
+        total.lost.grants, total.lost.codes
+    );
     total
 }
 
@@ -265,5 +280,8 @@ fn under_a_ring_with_grace_no_grant_is_lost() {
 fn under_a_strict_ring_only_those_are_lost_whose_answer_nobody_had() {
     let sum = all(Character::Strict);
     assert_eq!((sum.lost.grants.by_our_fault, sum.lost.codes.by_our_fault), (0, 0));
-    assert!(sum.lost.grants.died_in_window > 0, "the window is hit, so that this test can fail");
+    assert!(
+        sum.lost.grants.died_in_window > 0,
+        "the window is hit, so that this test can fail"
+    );
 }
