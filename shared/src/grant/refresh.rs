@@ -326,29 +326,26 @@ impl<W: World> Refresher<W> {
     }
 
     /// The row is not as it was when it was leased: our own write whose answer was lost, or the rescued pair, or an end that
-    /// came meanwhile. Else somebody has taken the lease over, and this pair succeeds the stored one if that is as it was.
+    /// came meanwhile.
     async fn fenced_off(&self, renewed: &RescuedPair) -> Result<Renewal, Undone> {
         let id = &renewed.grant;
         let stored = self.grants.get(id).await?.and_then(|grant| grant.tokens);
         match stored {
-            None => return Ok(Renewal::Ended),
-            Some(stored) if stored.access == renewed.tokens.access => return Ok(Renewal::Fresh(true)),
-            Some(stored) if stored.generation + 1 == renewed.tokens.generation => {}
+            None => Ok(Renewal::Ended),
+            Some(stored) if stored.access == renewed.tokens.access => Ok(Renewal::Fresh(true)),
             Some(stored) => {
+                // Whoever has the lease now: if the stored pair is still the one that this succeeds, it goes home.
+                let alarm = match stored.generation < renewed.tokens.generation && self.rescue(renewed).await {
+                    true => "renewed_pair_rescued",
+                    false => "renewed_pair_not_saved",
+                };
                 tracing::error!(
-                    alarm = "renewed_pair_not_saved",
+                    alarm,
                     grant.id = id.as_str(),
                     token.generation = stored.generation,
                     "a renewed pair of grant {id} came too late to be saved"
                 );
-                return Err(StoreError::Conflict.into());
-            }
-        }
-        match self.grants.save_rescued(id, &renewed.tokens, renewed.due).await {
-            Ok(()) => Ok(Renewal::Fresh(true)),
-            Err(error) => {
-                self.rescue(renewed).await;
-                Err(error.into())
+                Err(StoreError::Conflict.into())
             }
         }
     }

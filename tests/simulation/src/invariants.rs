@@ -5,7 +5,7 @@ use std::time::Duration;
 use ring_partner::integrations::IntegrationStatus;
 use ring_partner::oauth::RefreshToken;
 use shared::grant::vault::Vault;
-use shared::grant::{Grant, Life};
+use shared::grant::{Grant, Life, RelinkReason};
 use shared::link::LinkStatus;
 use shared::world::Nature as _;
 
@@ -148,8 +148,9 @@ pub async fn hold(house: &House) -> Result<Lost, String> {
             return Err(format!("{what} has a token that Ring never gave"));
         };
         if all.ring.is_alive(&token) {
+            let why = RelinkReason::RefreshTokenRefused;
             claim(
-                !matches!(grant.life, Life::RelinkRequired { .. }),
+                grant.life != Life::RelinkRequired { why },
                 format!("{what} has a good pair, and is to be linked again"),
             )?;
         } else {

@@ -150,6 +150,11 @@ impl Truth {
         self.integrations.remove(account.as_str());
     }
 
+    /// Ring takes this nonce no more.
+    pub fn forget_nonce(&mut self, nonce: &Nonce) {
+        self.nonces.insert(nonce.as_str().to_owned());
+    }
+
     /// The families, by their number.
     pub fn families(&self) -> impl Iterator<Item = (u64, &Family)> {
         self.families.iter().map(|(number, family)| (*number, family))

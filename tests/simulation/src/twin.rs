@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -92,7 +92,7 @@ struct Moment {
 #[derive(Default)]
 struct Process {
     died: Notify,
-    is_dead: std::sync::atomic::AtomicBool,
+    is_dead: AtomicBool,
     /// Pairs that Ring has given it and that are nowhere else: family and number.
     in_hand: Mutex<BTreeMap<u64, u64>>,
 }
@@ -203,6 +203,10 @@ impl Twin {
             Some(Fault::DiesBefore) => self.die().await,
             Some(fault @ (Fault::Refused | Fault::Status(_) | Fault::InvalidClient)) => return Err(failed(fault)),
             _ => {}
+        }
+        if self.process.is_dead.load(Ordering::Relaxed) {
+            // It died of another call, in the same moment.
+            std::future::pending::<()>().await;
         }
         let moment = Moment {
             now: self.now(),

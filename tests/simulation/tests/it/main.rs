@@ -1,3 +1,4 @@
 //! What must hold of tokens and links, whatever befalls the programs that keep them.
 
+mod crash_points;
 mod seeds;

@@ -71,8 +71,12 @@ impl Interference for Chaos {
                 before: dice.mostly(10, 50, 4_000),
                 after: dice.millis(5),
                 // In some worlds every table is often throttled.
-                fault: fault(&mut dice, if self.seed % 4 == 0 { 150 } else { 10 }, Fault::Refused)
-                    .or_else(|| fault(&mut dice, 10, Fault::AnswerLost)),
+                fault: fault(
+                    &mut dice,
+                    if self.seed.is_multiple_of(4) { 150 } else { 10 },
+                    Fault::Refused,
+                )
+                .or_else(|| fault(&mut dice, 10, Fault::AnswerLost)),
             },
             _ => Mischief {
                 before: dice.millis(30),
