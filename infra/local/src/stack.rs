@@ -182,6 +182,25 @@ impl Stack {
         users::sign_in(&self.aws, &self.outputs, email).await
     }
 
+    /// The emulator's services with the rights of a function's role, by the name of its package. The function must have been
+    /// called before.
+    pub async fn aws_as(&self, package: &str) -> Result<Aws, Failure> {
+        let what = || format!("The role of {package} can't be taken");
+        let name = self.outputs.functions.get(package);
+        let name = name.ok_or_else(|| Failure::new(what()).because("the stack has no such function"))?;
+        let function = self.aws.functions.get_function_configuration().function_name(name);
+        let function = function.send().await.or_fail(what)?;
+        let (Some(arn), Some(role)) = (function.function_arn(), function.role()) else {
+            return Err(Failure::new(what()).because("it does not say who it is"));
+        };
+        let Outputs {
+            aws_endpoint_url,
+            aws_region,
+            ..
+        } = &self.outputs;
+        Ok(Aws::of_function(aws_endpoint_url, aws_region, arn, role))
+    }
+
     /// Calls a function by its package's name, with an event, and returns what it answered.
     pub async fn invoke(&self, package: &str, event: &Value) -> Result<Value, Failure> {
         let what = || format!("{package} did not do what it was called for");

@@ -20,7 +20,7 @@ use crate::error::Problem;
 use crate::ring::Ring;
 
 /// Every endpoint: `GET /_sim/health` lists them, and a test holds the README to them.
-pub(crate) const ENDPOINTS: [(&str, &str, &str); 30] = [
+pub(crate) const ENDPOINTS: [(&str, &str, &str); 31] = [
     ("GET", "/_sim/health", "this list, and where everything is"),
     ("GET", "/_sim/config", "the settings"),
     ("PUT", "/_sim/config", "change settings; what is left out stays"),
@@ -33,6 +33,11 @@ pub(crate) const ENDPOINTS: [(&str, &str, &str); 30] = [
     ("POST", "/_sim/users", "make a user, with devices"),
     ("GET", "/_sim/users/{user}", "one user"),
     ("DELETE", "/_sim/users/{user}", "the user is gone, with all tokens"),
+    (
+        "GET",
+        "/_sim/users/{user}/secrets",
+        "every token and presigned URL that was issued for the user, in clear",
+    ),
     ("POST", "/_sim/users/{user}/devices", "share a device"),
     ("PATCH", "/_sim/users/{user}/devices/{device}", "change a device"),
     (
@@ -103,6 +108,7 @@ pub(crate) fn router(ring: Arc<Ring>) -> Router {
         .route("/_sim/keys/rotate", post(settings::rotate_keys))
         .route("/_sim/users", get(users::list).post(users::create))
         .route("/_sim/users/{user}", get(users::show).delete(users::remove))
+        .route("/_sim/users/{user}/secrets", get(users::secrets))
         .route("/_sim/users/{user}/devices", post(users::share))
         .route(
             "/_sim/users/{user}/devices/{device}",

@@ -84,6 +84,21 @@ pub(super) async fn show(State(ring): State<Arc<Ring>>, Path(id): Path<String>) 
     ring.users().get(&id).cloned().map(Json).ok_or_else(|| no_user(&id))
 }
 
+/// What a partner must keep to itself: for a search of the places where it must not be.
+pub(super) async fn secrets(State(ring): State<Arc<Ring>>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let devices: Vec<String> = {
+        let users = ring.users();
+        let user = users.get(&id).ok_or_else(|| no_user(&id))?;
+        user.devices.iter().map(|device| device.id.clone()).collect()
+    };
+    let issued = ring.grants().issued(&id);
+    Ok(Json(json!({
+        "access_tokens": issued.access_tokens,
+        "refresh_tokens": issued.refresh_tokens,
+        "security_tokens": ring.presigned().of(&devices),
+    })))
+}
+
 pub(super) async fn remove(State(ring): State<Arc<Ring>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     let removed = ring.users().remove(&id);
     removed.ok_or_else(|| no_user(&id))?;

@@ -254,6 +254,12 @@ struct Picture {
 }
 
 impl Presigned {
+    /// The secret part of each URL that leads to a picture of these devices.
+    pub(crate) fn of(&self, devices: &[String]) -> Vec<&str> {
+        let mine = self.0.iter().filter(|(_, picture)| devices.contains(&picture.device));
+        mine.map(|(token, _)| token.as_str()).collect()
+    }
+
     fn keep(&mut self, token: String, picture: Picture, now: Timestamp) {
         if self.0.len() >= PRESIGNED_LIMIT {
             self.0.retain(|_, picture| picture.expires > now);

@@ -127,6 +127,12 @@ pub(crate) struct FamilyState {
     refresh_sha256: String,
 }
 
+/// Tokens in clear, for `GET /_sim/users/{user}/secrets`.
+pub(crate) struct Issued {
+    pub(crate) access_tokens: Vec<String>,
+    pub(crate) refresh_tokens: Vec<String>,
+}
+
 /// Which tokens of a user die.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -302,6 +308,20 @@ impl Grants {
         (families, tokens)
     }
 
+    /// All tokens that were issued for a user and are still remembered, spent ones too.
+    pub(crate) fn issued(&self, user: &str) -> Issued {
+        let of_user = |family: &u64| {
+            let family = self.families.get(family);
+            family.is_some_and(|family| family.holder.user == user)
+        };
+        let access = self.access.iter().filter(|(_, access)| of_user(&access.family));
+        let refresh = self.refresh.iter().filter(|(_, family)| of_user(family));
+        Issued {
+            access_tokens: access.map(|(token, _)| token.clone()).collect(),
+            refresh_tokens: refresh.map(|(token, _)| token.clone()).collect(),
+        }
+    }
+
     /// All families by their user, those without any left out.
     pub(crate) fn families(&self, now: Timestamp) -> BTreeMap<&str, Vec<FamilyState>> {
         let mut live_access = HashMap::<u64, usize>::new();
@@ -455,6 +475,21 @@ mod tests {
                 .refresh(&reply.refresh_token, "c", Rotation::Strict, START + REFRESH_LIFE)
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn every_token_of_a_user_is_told_the_spent_ones_too_and_no_other_users() {
+        let (mut grants, first) = linked(Rotation::Strict);
+        let (second, _) = grants
+            .refresh(&first.refresh_token, "c", Rotation::Strict, START)
+            .expect("current");
+        let mut issued = grants.issued("u").refresh_tokens;
+        issued.sort_unstable();
+        let mut both = vec![first.refresh_token, second.refresh_token];
+        both.sort_unstable();
+        assert_eq!(issued, both);
+        assert_eq!(grants.issued("u").access_tokens.len(), 2);
+        assert!(grants.issued("other").access_tokens.is_empty());
     }
 
     #[test]
