@@ -5,6 +5,7 @@
 mod architecture;
 mod contract;
 mod journey;
+mod roles;
 mod samples;
 mod stack;
 mod traps;
