@@ -8,4 +8,5 @@ mod journey;
 mod roles;
 mod samples;
 mod stack;
+mod stores;
 mod traps;

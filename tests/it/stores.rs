@@ -13,7 +13,7 @@ use crate::stack::alone_on_the_stack;
 #[test]
 fn the_tables_keep_the_contract() {
     alone_on_the_stack(async |stack| {
-        let aws = stack.aws().config();
+        let aws = &stack.aws().config;
         let outputs = stack.outputs();
         let grants = GrantTable::new(aws, &outputs.tables["grant"]);
         let now = Timestamp::from_millisecond(clock::now().as_millisecond()).expect("an instant of this century");

@@ -9,6 +9,8 @@ use crate::outputs::Outputs;
 /// A client for each service that is looked at from outside.
 #[derive(Clone, Debug)]
 pub struct Aws {
+    /// What they are made of, for a store to be made of it too.
+    pub config: SdkConfig,
     /// Buses and their rules.
     pub buses: aws_sdk_eventbridge::Client,
     /// The gateway.
@@ -72,6 +74,7 @@ impl Aws {
             objects: aws_sdk_s3::Client::new(&config),
             secrets: aws_sdk_secretsmanager::Client::new(&config),
             queues: aws_sdk_sqs::Client::new(&config),
+            config,
         }
     }
 

@@ -42,19 +42,27 @@ pub async fn all<G: Grants, L: Links, R: Rescue>(stores: &Stores<G, L, R>) {
     stores.an_unclaimed_grant_is_matched_over_until_it_is_confirmed().await;
     stores.a_step_is_taken_from_the_version_before_it_or_not_at_all().await;
     stores.a_lease_is_had_by_one_until_it_runs_out().await;
-    stores.a_pair_is_saved_by_the_holder_of_the_lease_and_over_the_one_before_it().await;
+    stores
+        .a_pair_is_saved_by_the_holder_of_the_lease_and_over_the_one_before_it()
+        .await;
     stores.a_lease_is_given_back_by_its_owner_alone().await;
-    stores.a_rescued_pair_is_saved_over_the_one_before_it_whoever_has_the_lease().await;
+    stores
+        .a_rescued_pair_is_saved_over_the_one_before_it_whoever_has_the_lease()
+        .await;
     stores.a_grant_is_refused_only_with_the_pair_that_was().await;
     stores.an_ended_grant_has_no_tokens_and_is_never_due().await;
-    stores.what_is_due_comes_the_longest_overdue_first_and_says_so_itself().await;
+    stores
+        .what_is_due_comes_the_longest_overdue_first_and_says_so_itself()
+        .await;
     stores.tallies_add_up().await;
     stores.a_commit_is_all_or_nothing().await;
     stores.a_link_is_changed_from_the_version_before_it().await;
     stores.a_link_is_its_users_until_it_is_taken().await;
     stores.a_nonce_is_its_first_users().await;
     stores.forgetting_spares_a_link_that_was_made_again().await;
-    stores.what_waits_in_the_rescue_queue_is_hidden_while_somebody_has_it().await;
+    stores
+        .what_waits_in_the_rescue_queue_is_hidden_while_somebody_has_it()
+        .await;
 }
 
 fn is_conflict<T: std::fmt::Debug>(result: Result<T, StoreError>) {
@@ -101,7 +109,11 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
     }
 
     async fn stored(&self, id: &GrantId) -> Grant {
-        self.grants.get(id).await.expect("the store answers").expect("the grant is there")
+        self.grants
+            .get(id)
+            .await
+            .expect("the store answers")
+            .expect("the grant is there")
     }
 
     /// A grant, as it was issued.
@@ -109,8 +121,14 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
         let id = GrantId::new(System.random());
         let code = System.id("hash");
         let grant = Grant::issued(id.clone(), pair(&id, 1, self.now).await, self.now);
-        self.grants.take_code(&code, &id, self.now).await.expect("the code is new");
-        self.grants.save_issued(&grant, &code, self.later(1)).await.expect("it is saved");
+        self.grants
+            .take_code(&code, &id, self.now)
+            .await
+            .expect("the code is new");
+        self.grants
+            .save_issued(&grant, &code, self.later(1))
+            .await
+            .expect("it is saved");
         grant
     }
 
@@ -160,7 +178,10 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
             Change::Link(link.clone(), Some(self.later(60))),
             Change::Give(link.clone()),
         ];
-        self.links.commit(changes, self.now).await.expect("all of it is written");
+        self.links
+            .commit(changes, self.now)
+            .await
+            .expect("all of it is written");
         (confirmed, link)
     }
 
@@ -172,26 +193,42 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
     }
 
     async fn a_code_is_taken_once(&self) {
-        let (code, one, other) = (System.id("hash"), GrantId::new(System.random()), GrantId::new(System.random()));
+        let (code, one, other) = (
+            System.id("hash"),
+            GrantId::new(System.random()),
+            GrantId::new(System.random()),
+        );
         assert_eq!(self.grants.code(&code).await.expect("an answer"), None);
         self.grants.take_code(&code, &one, self.now).await.expect("it is new");
         is_conflict(self.grants.take_code(&code, &other, self.now).await);
-        self.grants.take_code(&code, &one, self.now).await.expect("a lost answer is asked for again");
+        self.grants
+            .take_code(&code, &one, self.now)
+            .await
+            .expect("a lost answer is asked for again");
         let outcome = self.grants.code(&code).await.expect("an answer");
         assert_eq!(outcome, Some(CodeOutcome::Exchanging));
         self.grants.refuse_code(&code).await.expect("it is kept");
         let outcome = self.grants.code(&code).await.expect("an answer");
         assert_eq!(outcome, Some(CodeOutcome::Refused));
         self.grants.give_back_code(&code).await.expect("it is given back");
-        self.grants.take_code(&code, &other, self.now).await.expect("it may be presented again");
+        self.grants
+            .take_code(&code, &other, self.now)
+            .await
+            .expect("it may be presented again");
     }
 
     async fn what_is_issued_is_saved_once_and_waits_to_be_resolved(&self) {
         let id = GrantId::new(System.random());
         let code = System.id("hash");
-        self.grants.take_code(&code, &id, self.now).await.expect("the code is new");
+        self.grants
+            .take_code(&code, &id, self.now)
+            .await
+            .expect("the code is new");
         let grant = Grant::issued(id.clone(), pair(&id, 1, self.now).await, self.now);
-        self.grants.save_issued(&grant, &code, self.later(1)).await.expect("it is saved");
+        self.grants
+            .save_issued(&grant, &code, self.later(1))
+            .await
+            .expect("it is saved");
         is_conflict(self.grants.save_issued(&grant, &code, self.later(1)).await);
         let outcome = self.grants.code(&code).await.expect("an answer");
         assert_eq!(outcome, Some(CodeOutcome::Exchanged));
@@ -202,15 +239,28 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
         let resolving = self.grants.resolving(10_000).await.expect("an answer");
         assert!(resolving.contains(&id));
         let resolved = grant.resolved(self.account(), self.now).expect("a step");
-        self.grants.advance(&resolved, None, self.now).await.expect("it is resolved");
+        self.grants
+            .advance(&resolved, None, self.now)
+            .await
+            .expect("it is resolved");
         let resolving = self.grants.resolving(10_000).await.expect("an answer");
         assert!(!resolving.contains(&id));
-        assert_eq!(self.grants.get(&GrantId::new(System.random())).await.expect("an answer").map(|_| ()), None);
+        assert_eq!(
+            self.grants
+                .get(&GrantId::new(System.random()))
+                .await
+                .expect("an answer")
+                .map(|_| ()),
+            None
+        );
     }
 
     async fn is_matched_over(&self, id: &GrantId) -> bool {
         let unclaimed = self.grants.unclaimed().await.expect("an answer");
-        assert!(unclaimed.is_sorted_by(|one, next| one.since >= next.since), "the newest first");
+        assert!(
+            unclaimed.is_sorted_by(|one, next| one.since >= next.since),
+            "the newest first"
+        );
         unclaimed.iter().any(|waiting| waiting.grant_id == *id)
     }
 
@@ -220,10 +270,16 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
         let claimed = self.claimed().await;
         assert!(self.is_matched_over(&claimed.id).await, "a claim may be released");
         let confirmed = claimed.confirmed().expect("a step");
-        self.grants.advance(&confirmed, None, self.now).await.expect("it is confirmed");
+        self.grants
+            .advance(&confirmed, None, self.now)
+            .await
+            .expect("it is confirmed");
         assert!(!self.is_matched_over(&confirmed.id).await);
         let refused = self.unclaimed().await.refused(RelinkReason::Restored).expect("a step");
-        self.grants.advance(&refused, None, self.now).await.expect("it is refused");
+        self.grants
+            .advance(&refused, None, self.now)
+            .await
+            .expect("it is refused");
         assert!(!self.is_matched_over(&refused.id).await);
     }
 
@@ -231,7 +287,10 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
         let issued = self.issued().await;
         let one = issued.clone().resolved(self.account(), self.now).expect("a step");
         let other = issued.still_resolving().expect("another step");
-        self.grants.advance(&one, None, self.now).await.expect("the first is taken");
+        self.grants
+            .advance(&one, None, self.now)
+            .await
+            .expect("the first is taken");
         is_conflict(self.grants.advance(&other, None, self.now).await);
         is_conflict(self.grants.advance(&one, None, self.now).await);
         assert_eq!(self.stored(&one.id).await.account_id, one.account_id);
@@ -241,20 +300,33 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
         let id = self.unclaimed().await.id;
         let (one, other) = (self.lease("one", 30), self.lease("other", 60));
         self.grants.lease(&id, 1, &one, self.now).await.expect("it is free");
-        self.grants.lease(&id, 1, &one, self.now).await.expect("a lost answer is asked for again");
+        self.grants
+            .lease(&id, 1, &one, self.now)
+            .await
+            .expect("a lost answer is asked for again");
         is_conflict(self.grants.lease(&id, 1, &other, self.now).await);
         is_conflict(self.grants.lease(&id, 1, &other, self.later(29)).await);
         assert_eq!(self.stored(&id).await.lease, Some(one));
-        self.grants.lease(&id, 1, &other, self.later(30)).await.expect("it has run out");
+        self.grants
+            .lease(&id, 1, &other, self.later(30))
+            .await
+            .expect("it has run out");
         is_conflict(self.grants.lease(&id, 2, &other, self.later(90)).await);
-        is_conflict(self.grants.lease(&GrantId::new(System.random()), 1, &other, self.now).await);
+        is_conflict(
+            self.grants
+                .lease(&GrantId::new(System.random()), 1, &other, self.now)
+                .await,
+        );
     }
 
     async fn a_pair_is_saved_by_the_holder_of_the_lease_and_over_the_one_before_it(&self) {
         let id = self.unclaimed().await.id;
         let second = pair(&id, 2, self.now).await;
         is_conflict(self.grants.renew(&id, "one", &second, None).await);
-        self.grants.lease(&id, 1, &self.lease("one", 30), self.now).await.expect("it is free");
+        self.grants
+            .lease(&id, 1, &self.lease("one", 30), self.now)
+            .await
+            .expect("it is free");
         is_conflict(self.grants.renew(&id, "other", &second, None).await);
         is_conflict(self.grants.renew(&id, "one", &pair(&id, 3, self.now).await, None).await);
         let due = Some(self.later(7200));
@@ -263,27 +335,66 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
         let stored = self.stored(&id).await;
         assert_eq!(stored.tokens.map(|tokens| tokens.generation), Some(2));
         assert_eq!(stored.lease, None, "the lease is given back with it");
-        assert!(self.grants.get_due(&id, self.later(7199)).await.expect("an answer").is_none());
-        assert!(self.grants.get_due(&id, self.later(7200)).await.expect("an answer").is_some());
+        assert!(
+            self.grants
+                .get_due(&id, self.later(7199))
+                .await
+                .expect("an answer")
+                .is_none()
+        );
+        assert!(
+            self.grants
+                .get_due(&id, self.later(7200))
+                .await
+                .expect("an answer")
+                .is_some()
+        );
     }
 
     async fn a_lease_is_given_back_by_its_owner_alone(&self) {
         let id = self.unclaimed().await.id;
-        self.grants.lease(&id, 1, &self.lease("one", 30), self.now).await.expect("it is free");
+        self.grants
+            .lease(&id, 1, &self.lease("one", 30), self.now)
+            .await
+            .expect("it is free");
         is_conflict(self.grants.give_back(&id, "other", None).await);
-        self.grants.give_back(&id, "one", Some(self.later(60))).await.expect("it is given back");
+        self.grants
+            .give_back(&id, "one", Some(self.later(60)))
+            .await
+            .expect("it is given back");
         is_conflict(self.grants.give_back(&id, "one", None).await);
-        self.grants.lease(&id, 1, &self.lease("other", 30), self.now).await.expect("it is free");
-        assert!(self.grants.get_due(&id, self.later(59)).await.expect("an answer").is_none());
-        assert!(self.grants.get_due(&id, self.later(60)).await.expect("an answer").is_some());
+        self.grants
+            .lease(&id, 1, &self.lease("other", 30), self.now)
+            .await
+            .expect("it is free");
+        assert!(
+            self.grants
+                .get_due(&id, self.later(59))
+                .await
+                .expect("an answer")
+                .is_none()
+        );
+        assert!(
+            self.grants
+                .get_due(&id, self.later(60))
+                .await
+                .expect("an answer")
+                .is_some()
+        );
     }
 
     async fn a_rescued_pair_is_saved_over_the_one_before_it_whoever_has_the_lease(&self) {
         let id = self.unclaimed().await.id;
-        self.grants.lease(&id, 1, &self.lease("one", 30), self.now).await.expect("it is free");
+        self.grants
+            .lease(&id, 1, &self.lease("one", 30), self.now)
+            .await
+            .expect("it is free");
         is_conflict(self.grants.save_rescued(&id, &pair(&id, 3, self.now).await, None).await);
         let second = pair(&id, 2, self.now).await;
-        self.grants.save_rescued(&id, &second, None).await.expect("it succeeds the stored one");
+        self.grants
+            .save_rescued(&id, &second, None)
+            .await
+            .expect("it succeeds the stored one");
         is_conflict(self.grants.save_rescued(&id, &second, None).await);
         is_conflict(self.grants.renew(&id, "one", &second, None).await);
         assert_eq!(self.stored(&id).await.tokens.map(|tokens| tokens.generation), Some(2));
@@ -291,19 +402,31 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
 
     async fn a_grant_is_refused_only_with_the_pair_that_was(&self) {
         let grant = self.unclaimed().await;
-        let refused = grant.clone().refused(RelinkReason::RefreshTokenRefused).expect("a step");
+        let refused = grant
+            .clone()
+            .refused(RelinkReason::RefreshTokenRefused)
+            .expect("a step");
         let second = pair(&grant.id, 2, self.now).await;
-        self.grants.save_rescued(&grant.id, &second, None).await.expect("it is renewed meanwhile");
+        self.grants
+            .save_rescued(&grant.id, &second, None)
+            .await
+            .expect("it is renewed meanwhile");
         is_conflict(self.grants.advance(&refused, None, self.now).await);
         let grant = self.stored(&grant.id).await;
         let refused = grant.refused(RelinkReason::RefreshTokenRefused).expect("a step");
-        self.grants.advance(&refused, None, self.now).await.expect("it is refused");
+        self.grants
+            .advance(&refused, None, self.now)
+            .await
+            .expect("it is refused");
         assert!(self.stored(&refused.id).await.tokens.is_some(), "its tokens are kept");
     }
 
     async fn an_ended_grant_has_no_tokens_and_is_never_due(&self) {
         let grant = self.unclaimed().await;
-        self.grants.lease(&grant.id, 1, &self.lease("one", 30), self.now).await.expect("it is free");
+        self.grants
+            .lease(&grant.id, 1, &self.lease("one", 30), self.now)
+            .await
+            .expect("it is free");
         let ended = grant.ended(EndReason::Unlinked).expect("a step");
         self.grants.advance(&ended, None, self.now).await.expect("it has ended");
         let stored = self.stored(&ended.id).await;
@@ -312,7 +435,13 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
         is_conflict(self.grants.renew(&ended.id, "one", &second, None).await);
         is_conflict(self.grants.save_rescued(&ended.id, &second, None).await);
         is_conflict(self.grants.put_off(&ended.id, self.now).await);
-        assert!(self.grants.get_due(&ended.id, Timestamp::MAX).await.expect("an answer").is_none());
+        assert!(
+            self.grants
+                .get_due(&ended.id, Timestamp::MAX)
+                .await
+                .expect("an answer")
+                .is_none()
+        );
     }
 
     async fn what_is_due_comes_the_longest_overdue_first_and_says_so_itself(&self) {
@@ -333,27 +462,53 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
         assert_eq!(most, [ids[1].clone()]);
         assert!(self.grants.get_due(&ids[0], until).await.expect("an answer").is_none());
         for id in &ids {
-            self.grants.put_off(id, self.later(86_400)).await.expect("it is put off");
+            self.grants
+                .put_off(id, self.later(86_400))
+                .await
+                .expect("it is put off");
         }
         assert!(mine(self.grants.due(until, 100).await.expect("an answer")).is_empty());
 
         let (_, link) = self.linked("usr_due").await;
-        self.links.put_off(&link.account_id, long_ago).await.expect("it will be due");
+        self.links
+            .put_off(&link.account_id, long_ago)
+            .await
+            .expect("it will be due");
         let due = self.links.due(long_ago, 100).await.expect("an answer");
         assert!(due.contains(&link.account_id));
-        assert!(self.links.get_due(&link.account_id, long_ago).await.expect("an answer").is_some());
-        self.links.put_off(&link.account_id, self.later(86_400)).await.expect("it is put off");
-        assert!(self.links.get_due(&link.account_id, long_ago).await.expect("an answer").is_none());
+        assert!(
+            self.links
+                .get_due(&link.account_id, long_ago)
+                .await
+                .expect("an answer")
+                .is_some()
+        );
+        self.links
+            .put_off(&link.account_id, self.later(86_400))
+            .await
+            .expect("it is put off");
+        assert!(
+            self.links
+                .get_due(&link.account_id, long_ago)
+                .await
+                .expect("an answer")
+                .is_none()
+        );
     }
 
     async fn tallies_add_up(&self) {
-        // An hour of its own, thousands of years ahead.
-        let hour = Timestamp::from_second(200_000_000_000 + i64::from(System.random() as u32) * 7200).expect("a far year");
+        // Hours of its own, thousands of years ahead.
+        let hour =
+            Timestamp::from_second(200_000_000_000 + i64::from(System.random() as u16) * 36_000).expect("a far year");
         let next = hour + signed(Duration::from_secs(3600));
         let add = |renewed, refused| Tally { renewed, refused };
         assert_eq!(self.grants.tally(add(2, 1), hour).await.expect("kept"), add(2, 1));
         assert_eq!(self.grants.tally(add(3, 0), hour).await.expect("kept"), add(5, 1));
-        assert_eq!(self.grants.tally(add(1, 1), next).await.expect("kept"), add(6, 2), "with the hour before");
+        assert_eq!(
+            self.grants.tally(add(1, 1), next).await.expect("kept"),
+            add(6, 2),
+            "with the hour before"
+        );
         let much_later = next + signed(Duration::from_secs(7200));
         assert_eq!(self.grants.tally(add(0, 1), much_later).await.expect("kept"), add(0, 1));
     }
@@ -380,9 +535,15 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
         let (_, link) = self.linked("usr_1").await;
         is_conflict(self.links.save(link.clone(), None, self.now).await);
         let changed = link.clone().relink_required();
-        self.links.save(changed.clone(), None, self.now).await.expect("it is changed");
+        self.links
+            .save(changed.clone(), None, self.now)
+            .await
+            .expect("it is changed");
         is_conflict(self.links.save(link.unlinked(), None, self.now).await);
-        assert_eq!(self.links.of_account(&changed.account_id).await.expect("an answer"), Some(changed));
+        assert_eq!(
+            self.links.of_account(&changed.account_id).await.expect("an answer"),
+            Some(changed)
+        );
     }
 
     async fn a_link_is_its_users_until_it_is_taken(&self) {
@@ -413,12 +574,18 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
     async fn forgetting_spares_a_link_that_was_made_again(&self) {
         let (_, link) = self.linked("usr_1").await;
         let unlinked = link.unlinked();
-        self.links.save(unlinked.clone(), None, self.now).await.expect("it is unlinked");
+        self.links
+            .save(unlinked.clone(), None, self.now)
+            .await
+            .expect("it is unlinked");
         let again = Link {
             version: unlinked.version + 1,
             ..unlinked.clone()
         };
-        self.links.save(again.clone(), None, self.now).await.expect("it is made again");
+        self.links
+            .save(again.clone(), None, self.now)
+            .await
+            .expect("it is made again");
         is_conflict(self.links.forget(&unlinked).await);
         self.links.forget(&again).await.expect("it is forgotten");
         assert_eq!(self.links.of_account(&again.account_id).await.expect("an answer"), None);
