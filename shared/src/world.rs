@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use ring_partner::oauth::Credentials;
 
 use crate::edge::queue::Queue;
+use crate::edge::quota::Counters;
 use crate::edge::secret::Secret;
 use crate::edge::{clock, key};
 use crate::grant::ports::{Client, Grants, Keys, Rescue, TokenEndpoint};
@@ -30,6 +31,8 @@ pub trait World: Clone + Debug + Send + Sync + 'static {
     type Ring: TokenEndpoint + Integrations;
     /// Where a pair waits that the table did not take.
     type Rescue: Rescue;
+    /// Where shared limits are counted.
+    type Counters: Counters;
     /// What follows from a link.
     type Effects: Effects;
 }
@@ -46,6 +49,7 @@ impl World for Deployed {
     type Client = Arc<Secret<Credentials>>;
     type Ring = ring_partner::Ring;
     type Rescue = Queue;
+    type Counters = crate::edge::table::Table;
     type Effects = crate::link::effects::Downstream;
 }
 

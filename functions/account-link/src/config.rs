@@ -30,6 +30,12 @@ pub struct Config {
     pub token_refresh_function: String,
     /// `COMPLETE_LINK`: `at-once` or `after-setup`.
     pub complete_link: CompleteLink,
+    /// `AUDIT_TABLE`.
+    pub audit_table: String,
+    /// `AUDIT_RETENTION_DAYS`: for how long the audit trail keeps an entry.
+    pub audit_retention_days: u64,
+    /// `LINK_ATTEMPTS_PER_MINUTE`: how often one user may preview or link.
+    pub link_attempts_per_minute: u64,
     /// `LINK_LEEWAY_MS`: how far ahead of our clock a link's time may lie.
     pub link_leeway: Duration,
 }
@@ -49,6 +55,9 @@ impl Config {
             token_key_id: required(env, "TOKEN_KEY_ID")?,
             token_refresh_function: required(env, "TOKEN_REFRESH_FUNCTION")?,
             complete_link: parsed(env, "COMPLETE_LINK")?,
+            audit_table: required(env, "AUDIT_TABLE")?,
+            audit_retention_days: parsed(env, "AUDIT_RETENTION_DAYS")?,
+            link_attempts_per_minute: parsed(env, "LINK_ATTEMPTS_PER_MINUTE")?,
             link_leeway: milliseconds(env, "LINK_LEEWAY_MS")?,
         })
     }

@@ -26,7 +26,10 @@ use ring_partner::Ring;
 use ring_partner::error::Decision;
 use ring_partner::integrations::IntegrationStatus;
 use ring_partner::nonce::{LinkTime, Nonce};
+use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
+use shared::audit::store::Audit;
+use shared::audit::{Deed, Entry};
 use shared::device::store::Devices;
 use shared::edge::bus::Bus;
 use shared::edge::function::Function;
@@ -34,7 +37,9 @@ use shared::edge::gateway::{Id, JsonBody, SignedIn, not_found, private};
 use shared::edge::page::Page;
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::queue::Queue;
+use shared::edge::quota::Quota;
 use shared::edge::secret::{Secret, SigningKeys};
+use shared::edge::table::Table;
 use shared::edge::{aws, clock};
 use shared::event::store::Events;
 use shared::grant::EndReason;
@@ -58,6 +63,8 @@ const KEYS_KEPT_FOR: Duration = Duration::from_secs(300);
 /// Ring's 10 s for the nonce, an answer stays within the gateway's 30 s.
 const REFRESH_WITHIN: Duration = Duration::from_secs(8);
 const SETTLE_WITHIN: Duration = Duration::from_secs(9);
+/// The window of a user's attempts. A page that waits for its token asks each 2 s.
+const ATTEMPTS_WINDOW: Duration = Duration::from_secs(60);
 /// What a client that came before its token is told to wait.
 const TOKEN_ON_ITS_WAY_SECONDS: u64 = 2;
 
@@ -68,6 +75,8 @@ pub struct App {
     ring: Ring,
     grants: GrantTable,
     links: LinkLedger,
+    audit: Audit,
+    attempts: Quota<Table>,
     access: Access<Deployed, Function>,
     claims: Claims<Deployed, Function>,
     settler: Settler<Deployed, Function>,
@@ -78,6 +87,12 @@ impl App {
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, ring_partner::client::SettingsError> {
         let ring = config.ring.client()?;
         let grants = GrantTable::new(aws, config.grants_table);
+        let attempts = Quota::new(
+            Table::new(aws, &config.links_table),
+            "link",
+            config.link_attempts_per_minute,
+            ATTEMPTS_WINDOW,
+        );
         let links = LinkLedger::new(LinkTable::new(aws, config.links_table), grants.clone());
         let vault = Vault::new(Kms::new(aws, config.token_key_id));
         let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
@@ -110,6 +125,8 @@ impl App {
             ring,
             grants,
             links,
+            audit: Audit::new(aws, config.audit_table, config.audit_retention_days),
+            attempts,
             access,
         })
     }
@@ -122,6 +139,25 @@ impl App {
                 "the signing keys are not at hand yet"
             );
         }
+    }
+
+    /// Whether this user may try to link now. What a nonce is matched over is large, and a nonce could be guessed at.
+    async fn may_try(&self, user: &SignedIn) -> Result<(), Problem> {
+        match self.attempts.take(&user.user_id, clock::now()).await {
+            Ok(_place) => Ok(()),
+            Err(spent) => Err(Problem::new(ProblemType::RateLimited).retry_after(spent.retry_after.as_secs().max(1))),
+        }
+    }
+
+    async fn audit(&self, user: &SignedIn, deed: Deed, account_id: Option<AccountId>, link_id: Option<String>) {
+        let entry = Entry {
+            at: clock::now(),
+            user_id: user.user_id.clone(),
+            deed,
+            account_id,
+            link_id,
+        };
+        self.audit.write(&entry).await;
     }
 
     /// The user's link of this id.
@@ -238,6 +274,7 @@ async fn preview(
         account_id: String,
     }
     let (nonce, time) = asked.parse()?;
+    app.may_try(&user).await?;
     let now = clock::now();
     let keys = app.keys().await?;
     let mut found = app.claims.matching(&user.user_id, &nonce, &time, keys.all()).await;
@@ -269,6 +306,7 @@ async fn create(
     JsonBody(asked): JsonBody<LinkRequest>,
 ) -> Result<Response, Problem> {
     let (nonce, time) = asked.parse()?;
+    app.may_try(&user).await?;
     let keys = app.keys().await?;
     let attempt = Attempt {
         account_identifier: user.account_identifier(),
@@ -280,9 +318,20 @@ async fn create(
     if let Some(keys) = app.newer_keys(&linked).await {
         linked = app.claims.link(&attempt, keys.all()).await;
     }
-    let (link, status) = match linked.map_err(problem_of)? {
-        Linked::Now(link) => (link, StatusCode::CREATED),
-        Linked::Before(link) => (link, StatusCode::OK),
+    let (link, status) = match linked {
+        Ok(Linked::Now(link)) => {
+            let (account, id) = (Some(link.account_id.clone()), Some(link.id.clone()));
+            app.audit(&user, Deed::Linked, account, id).await;
+            (link, StatusCode::CREATED)
+        }
+        Ok(Linked::Before(link)) => (link, StatusCode::OK),
+        Err(error) => {
+            if let ClaimError::Taken(account) = &error {
+                app.audit(&user, Deed::LinkRefusedTaken, Some(account.clone()), None)
+                    .await;
+            }
+            return Err(problem_of(error));
+        }
     };
     tracing::info!(
         link.id = link.id,
@@ -373,10 +422,12 @@ async fn change(
 
 async fn unlink(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {
     let link = app.link_of(&user, &id).await?;
+    let account = link.account_id.clone();
     app.settler
         .unlink(link, EndReason::Unlinked)
         .await
         .map_err(|error| unavailable(&error))?;
+    app.audit(&user, Deed::Unlinked, Some(account), Some(id.clone())).await;
     tracing::info!(link.id = id, user.id = user.user_id, "link {id} is unlinked");
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -407,7 +458,7 @@ fn problem_of(error: ClaimError) -> Problem {
         ClaimError::Expired => Problem::new(ProblemType::LinkExpired)
             .detail("start again in the Ring app: a link request is good for 600 s"),
         ClaimError::Ahead => Problem::new(ProblemType::LinkTimeInvalid).detail("the link's time lies ahead of now"),
-        ClaimError::Taken => Problem::new(ProblemType::LinkTaken),
+        ClaimError::Taken(_) => Problem::new(ProblemType::LinkTaken),
         ClaimError::Unclear => Problem::new(ProblemType::RingUnavailable).retry_after(TOKEN_ON_ITS_WAY_SECONDS),
         ClaimError::Ring(error) => ring_problem(&error),
         ClaimError::Store(error) => unavailable(&error),

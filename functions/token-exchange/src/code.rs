@@ -2,41 +2,59 @@
 //! so JSON, a form and a query are taken.
 
 use lambda_http::Request;
-use ring_partner::oauth::AuthorizationCode;
+use ring_partner::oauth::{AuthorizationCode, CodeVerifier};
 use serde::Deserialize;
 use shared::edge::problem::{Problem, ProblemType};
 
 /// The largest body that is looked at.
 pub(crate) const MOST_BYTES: usize = 4 * 1024;
 
-#[derive(Deserialize)]
-struct Carrier {
+/// What a request carries, before it is looked at.
+#[derive(Deserialize, Default)]
+struct Carried {
     code: Option<String>,
+    /// Of Ring's older two-way model (Ring: Ring Credential Transfer API).
+    code_verifier: Option<String>,
 }
 
-/// The code of a request.
-pub(crate) fn of(request: &Request) -> Result<AuthorizationCode, Problem> {
+/// The code of a request, and its verifier where one came with it.
+pub(crate) fn of(request: &Request) -> Result<(AuthorizationCode, Option<CodeVerifier>), Problem> {
     let body: &[u8] = request.body();
     if body.len() > MOST_BYTES || request.uri().query().is_some_and(|query| query.len() > MOST_BYTES) {
         return Err(Problem::new(ProblemType::PayloadTooLarge).detail("a code and little else is taken here"));
     }
     let query = request.uri().query().unwrap_or_default();
-    let code = in_json(body)
+    let carried = in_json(body)
         .or_else(|| in_form(body))
-        .or_else(|| in_form(query.as_bytes()));
+        .or_else(|| in_form(query.as_bytes()))
+        .unwrap_or_default();
     // What was sent is never said again: it may be a code.
     let unusable = || Problem::field("/code", "one authorization code, as JSON, as a form or in the query");
-    AuthorizationCode::new(code.ok_or_else(unusable)?).map_err(|_| unusable())
+    let code = AuthorizationCode::new(carried.code.ok_or_else(unusable)?).map_err(|_| unusable())?;
+    let verifier = carried.code_verifier.map(CodeVerifier::new).transpose();
+    let verifier = verifier.map_err(|_| Problem::field("/code_verifier", "a verifier as RFC 7636 has it, or none"))?;
+    Ok((code, verifier))
 }
 
-fn in_json(body: &[u8]) -> Option<String> {
-    serde_json::from_slice::<Carrier>(body).ok()?.code
+fn in_json(body: &[u8]) -> Option<Carried> {
+    serde_json::from_slice::<Carried>(body)
+        .ok()
+        .filter(|carried| carried.code.is_some())
 }
 
-fn in_form(form: &[u8]) -> Option<String> {
-    let mut codes = url::form_urlencoded::parse(form).filter(|(name, _)| name == "code");
-    let code = codes.next()?.1.into_owned();
-    codes.next().is_none().then_some(code)
+/// A parameter that comes twice is none (RFC 6749, 3.2).
+fn in_form(form: &[u8]) -> Option<Carried> {
+    let one = |wanted: &str| {
+        let mut values = url::form_urlencoded::parse(form).filter(|(name, _)| name == wanted);
+        let value = values.next().map(|(_, value)| value.into_owned());
+        if values.next().is_some() { Err(()) } else { Ok(value) }
+    };
+    let code = one("code").ok()??;
+    Some(Carried {
+        code: Some(code),
+        // Twice: an empty one, which is refused.
+        code_verifier: one("code_verifier").unwrap_or_else(|()| Some(String::new())),
+    })
 }
 
 #[cfg(test)]
@@ -51,7 +69,7 @@ mod tests {
             .uri(uri)
             .body(body.into())
             .unwrap();
-        of(&request).ok().map(|code| code.expose().to_owned())
+        of(&request).ok().map(|(code, _)| code.expose().to_owned())
     }
 
     #[test]
@@ -61,6 +79,37 @@ mod tests {
         assert_eq!(check("", "state=x&code=abc-123"), code);
         assert_eq!(check("?code=abc-123", ""), code);
         assert_eq!(check("?code=other", r#"{"code":"abc-123"}"#), code);
+    }
+
+    #[test]
+    fn trap_4_a_verifier_comes_along_and_an_unusable_one_is_named() {
+        let of = |body: &str| {
+            let request = Request::new(Body::from(body.to_owned()));
+            super::of(&request).map(|(_, verifier)| verifier.map(|verifier| verifier.expose().to_owned()))
+        };
+        let some = Some("xxxxx".to_owned());
+        assert_eq!(of(r#"{"code":"a","code_verifier":"xxxxx"}"#).unwrap(), some);
+        assert_eq!(of("code=a&code_verifier=xxxxx").unwrap(), some);
+        assert_eq!(of("code=a").unwrap(), None);
+        for wrong in [
+            "code=a&code_verifier=x&code_verifier=y",
+            "code=a&code_verifier=",
+            r#"{"code":"a","code_verifier":"ü"}"#,
+        ] {
+            let problem = format!("{:?}", of(wrong).unwrap_err());
+            assert!(problem.contains("/code_verifier"), "{problem}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_sent_is_never_said_again(body in "\\PC{0,80}") {
+            let sent = format!("s3cret{body}");
+            if let Err(problem) = of(&Request::new(Body::from(sent))) {
+                let said = format!("{problem:?}");
+                proptest::prop_assert!(!said.contains("s3cret"));
+            }
+        }
     }
 
     #[test]

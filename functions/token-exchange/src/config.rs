@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::signature::TokenUrlSignature;
 use shared::edge::config::{ConfigError, Environment, RingConfig, list, parsed, required};
 use subtle::{Choice, ConstantTimeEq as _};
 
@@ -25,6 +26,12 @@ pub struct Config {
     pub grants_epoch: u64,
     /// `TOKEN_REFRESH_FUNCTION`: told of a grant whose owner is not known yet.
     pub token_refresh_function: String,
+    /// `REFUSED_CODES_PER_MINUTE`: how many codes that Ring refuses one source may bring.
+    pub refused_codes_per_minute: u64,
+    /// `TOKEN_URL_SIGNATURE`: `off`, `observe` or `require`.
+    pub signature: TokenUrlSignature,
+    /// `SIGNING_SECRET_ID`: what signatures are verified with; needed unless they are `off`.
+    pub signing_secret_id: Option<String>,
     /// `TOKEN_URL_KEY`: what makes the Token Exchange URL unguessable.
     pub url_keys: UrlKeys,
 }
@@ -32,6 +39,11 @@ pub struct Config {
 impl Config {
     /// Reads all of them, or names the one that is missing.
     pub fn read(env: &impl Environment) -> Result<Self, ConfigError> {
+        let signature = parsed(env, "TOKEN_URL_SIGNATURE")?;
+        let signing_secret_id = match signature {
+            TokenUrlSignature::Off => None,
+            TokenUrlSignature::Observe | TokenUrlSignature::Require => Some(required(env, "SIGNING_SECRET_ID")?),
+        };
         Ok(Self {
             ring: RingConfig::read(env)?,
             oauth_secret_id: required(env, "OAUTH_SECRET_ID")?,
@@ -40,6 +52,9 @@ impl Config {
             rescue_queue_url: required(env, "RESCUE_QUEUE_URL")?,
             grants_epoch: parsed(env, "GRANTS_EPOCH")?,
             token_refresh_function: required(env, "TOKEN_REFRESH_FUNCTION")?,
+            refused_codes_per_minute: parsed(env, "REFUSED_CODES_PER_MINUTE")?,
+            signature,
+            signing_secret_id,
             url_keys: UrlKeys::read(env)?,
         })
     }

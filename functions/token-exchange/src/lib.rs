@@ -7,30 +7,37 @@
 //! |---|---|
 //! | 200 `{}` | the tokens are saved, now or when the code came before |
 //! | 400 | there is no usable code, or Ring refuses it |
-//! | 404 | the key in the path is not ours |
-//! | 503 | Ring, the table or the key is out of reach |
+//! | 404 | the key in the path is not ours, or Ring's signature is required and missing |
+//! | 503 | Ring, the table or the key is out of reach; or the source has brought too many codes that Ring refused |
 
 mod code;
 mod config;
+mod signature;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::{IntoResponse as _, Response};
 pub use config::{Config, UrlKeys};
+use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt as _};
 use ring_partner::oauth::TokenError;
 use shared::edge::function::Function;
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::queue::Queue;
+use shared::edge::quota::Quota;
 use shared::edge::secret::Secret;
+use shared::edge::table::Table;
 use shared::edge::{aws, clock};
 use shared::grant::GrantId;
 use shared::grant::access::ResolveRequest;
-use shared::grant::exchange::{Exchange, ExchangeError, Exchanged};
+use shared::grant::exchange::{Exchange, ExchangeError, Exchanged, Presented};
+use shared::grant::source::{self, Source};
 use shared::grant::store::GrantTable;
 use shared::grant::vault::{Kms, Vault};
 use shared::world::{Deployed, System};
+pub use signature::TokenUrlSignature;
+use signature::{Gatekeeper, KEYS_KEPT_FOR};
 
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
@@ -43,6 +50,7 @@ const TELL_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct TokenExchange {
     keys: UrlKeys,
+    gatekeeper: Option<Gatekeeper>,
     exchange: Exchange<Deployed>,
     token_refresh: Function,
 }
@@ -52,8 +60,18 @@ impl TokenExchange {
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, ring_partner::client::SettingsError> {
         Ok(Self {
             keys: config.url_keys,
+            gatekeeper: config.signing_secret_id.map(|id| Gatekeeper {
+                keys: Secret::new(aws, id, KEYS_KEPT_FOR),
+                is_required: config.signature == TokenUrlSignature::Require,
+            }),
             exchange: Exchange {
                 nature: System,
+                refusals: Quota::new(
+                    Table::new(aws, &config.grants_table),
+                    "source",
+                    config.refused_codes_per_minute,
+                    source::WINDOW,
+                ),
                 grants: GrantTable::new(aws, config.grants_table),
                 vault: Vault::new(Kms::new(aws, config.token_key_id)),
                 ring: config.ring.client()?,
@@ -84,11 +102,11 @@ impl TokenExchange {
         if !self.keys.hold(key) {
             return Ok(Problem::new(ProblemType::NotFound).into_response());
         }
-        let code = match code::of(&request) {
-            Ok(code) => code,
+        let presented = match self.presented(&request).await {
+            Ok(presented) => presented,
             Err(problem) => return Ok(problem.into_response()),
         };
-        Ok(match self.exchange.exchange(&code).await {
+        Ok(match self.exchange.exchange(&presented).await {
             Ok(exchanged) => {
                 if let Exchanged::Unresolved(id) = exchanged {
                     self.resolve_later(id).await;
@@ -96,6 +114,22 @@ impl TokenExchange {
                 axum::Json(serde_json::json!({})).into_response()
             }
             Err(error) => problem_of(&error).into_response(),
+        })
+    }
+
+    async fn presented(&self, request: &Request) -> Result<Presented, Problem> {
+        if let Some(gatekeeper) = &self.gatekeeper {
+            gatekeeper.look(request.headers(), request.body()).await?;
+        }
+        let (code, verifier) = code::of(request)?;
+        let address = match request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),
+            _ => None,
+        };
+        Ok(Presented {
+            code,
+            verifier,
+            source: Source::of(address.unwrap_or_default()),
         })
     }
 
@@ -120,6 +154,9 @@ fn problem_of(error: &ExchangeError) -> Problem {
     );
     match error {
         ExchangeError::Refused => Problem::field("/code", "Ring does not take this code"),
+        ExchangeError::TooMany(spent) => {
+            Problem::new(ProblemType::RingUnavailable).retry_after(spent.retry_after.as_secs().max(1))
+        }
         ExchangeError::Pending | ExchangeError::Ring(_) | ExchangeError::NoRefreshToken => {
             Problem::new(ProblemType::RingUnavailable)
         }

@@ -24,7 +24,7 @@ pub use error::{ApiError, Decision, Error};
 pub use integrations::{Integration, IntegrationStatus, mask_identifier};
 pub use media::{ClipRequest, Media, SnapshotRequest};
 pub use nonce::{LinkTime, Nonce};
-pub use oauth::{AccessToken, AuthorizationCode, Credentials, RefreshToken, TokenError, TokenResponse};
+pub use oauth::{AccessToken, AuthorizationCode, CodeVerifier, Credentials, RefreshToken, TokenError, TokenResponse};
 pub use opaque::InvalidId;
 pub use signature::{Signature, SignatureError, SigningKey, Verified};
 pub use users::{AccountId, User};

@@ -75,6 +75,20 @@ secret! {
     AuthorizationCode, "an authorization code", is_code
 }
 
+secret! {
+    /// What proves, in Ring's older two-way model, that whoever brings a code is the one who asked for it (RFC 7636, 4.1).
+    CodeVerifier, "a code verifier", is_verifier
+}
+
+/// The unreserved characters of RFC 3986. RFC 7636 asks for 43 at least; Ring's own sample has five, and whether a verifier
+/// is good enough is for Ring to say.
+fn is_verifier(verifier: &str) -> bool {
+    (1..=128).contains(&verifier.len())
+        && verifier
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+}
+
 /// What can stand in a header or a form as it is: visible ASCII.
 fn is_token(token: &str) -> bool {
     (1..=LONGEST_TOKEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())

@@ -12,6 +12,7 @@ pub mod key;
 pub mod page;
 pub mod problem;
 pub mod queue;
+pub mod quota;
 pub mod secret;
 pub mod table;
 pub mod telemetry;

@@ -5,13 +5,17 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ring_partner::oauth::{AccessToken, AuthorizationCode, Credentials, RefreshToken, TokenError, TokenResponse};
+use ring_partner::oauth::{
+    AccessToken, AuthorizationCode, CodeVerifier, Credentials, RefreshToken, TokenError, TokenResponse,
+};
 use sha2::{Digest as _, Sha256};
 
 use super::ports::{Client as _, CodeOutcome, Grants as _, Rescue as _, Rescued, RescuedGrant, TokenEndpoint as _};
+use super::source::Source;
 use super::vault::{DataKey, Vault, VaultError};
 use super::{Grant, GrantId, Illegal, REFRESH_TOKEN_LIFE, Tokens};
 use crate::edge::clock::signed;
+use crate::edge::quota::{Quota, Spent};
 use crate::edge::secret::SecretError;
 use crate::edge::table::StoreError;
 use crate::world::{Nature, World};
@@ -45,6 +49,19 @@ pub struct Exchange<W: World> {
     pub rescue: W::Rescue,
     /// The epoch of the table: raised when it is restored from a backup.
     pub epoch: u64,
+    /// How many codes that Ring refuses one source may bring.
+    pub refusals: Quota<W::Counters>,
+}
+
+/// What somebody presents at the Token Exchange URL.
+#[derive(Clone, Debug)]
+pub struct Presented {
+    /// The code.
+    pub code: AuthorizationCode,
+    /// The proof that Ring's older two-way model has with it.
+    pub verifier: Option<CodeVerifier>,
+    /// Where it came from.
+    pub source: Source,
 }
 
 /// A code that was exchanged, now or before.
@@ -69,6 +86,9 @@ pub enum ExchangeError {
     /// Its first exchange has come to no end, or never will.
     #[error("the code is being exchanged, or was by a process that died")]
     Pending,
+    /// Its source has brought too many codes that Ring refused.
+    #[error("the source of a code has brought too many that Ring refused")]
+    TooMany(#[from] Spent),
     /// Ring gave no pair.
     #[error("Ring gave no pair for a code")]
     Ring(#[source] TokenError),
@@ -115,7 +135,17 @@ struct Ready {
 
 impl<W: World> Exchange<W> {
     /// Exchanges a code, once, however often it comes.
-    pub async fn exchange(&self, code: &AuthorizationCode) -> Result<Exchanged, ExchangeError> {
+    pub async fn exchange(&self, presented: &Presented) -> Result<Exchanged, ExchangeError> {
+        let place = self.refusals.take(presented.source.as_str(), self.nature.now()).await?;
+        let exchanged = self.exchange_within(presented).await;
+        if !matches!(exchanged, Err(ExchangeError::Refused)) {
+            self.refusals.give_back(place).await;
+        }
+        exchanged
+    }
+
+    async fn exchange_within(&self, presented: &Presented) -> Result<Exchanged, ExchangeError> {
+        let Presented { code, verifier, .. } = presented;
         let hash = hex::encode(Sha256::digest(code.expose()));
         let ready = self.ready().await?;
         match self.grants.take_code(&hash, &ready.id, self.nature.now()).await {
@@ -123,7 +153,11 @@ impl<W: World> Exchange<W> {
             Err(StoreError::Conflict) => return self.outcome_of_the_first(&hash).await,
             Err(error) => return Err(error.into()),
         }
-        let answer = match self.ring.exchange_code(&ready.credentials, code).await {
+        let answer = match self
+            .ring
+            .exchange_code(&ready.credentials, code, verifier.as_ref())
+            .await
+        {
             Ok(answer) => answer,
             Err(error) => return Err(self.not_exchanged(&hash, error).await),
         };

@@ -30,6 +30,7 @@ pub mod exchange;
 pub mod ports;
 pub mod refresh;
 pub mod rescue;
+pub mod source;
 pub mod store;
 pub mod vault;
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ring_partner::oauth::{AccessToken, AuthorizationCode, Credentials, RefreshToken, TokenError, TokenResponse};
+use ring_partner::oauth::{
+    AccessToken, AuthorizationCode, CodeVerifier, Credentials, RefreshToken, TokenError, TokenResponse,
+};
 use ring_partner::users::{AccountId, User};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -193,11 +195,12 @@ impl Client for Arc<Secret<Credentials>> {
 
 /// Ring's token endpoint, and whose a token is.
 pub trait TokenEndpoint: Clone + Debug + Send + Sync + 'static {
-    /// A one-time code for a pair.
+    /// A one-time code for a pair; with a verifier, as the older two-way model has it.
     fn exchange_code(
         &self,
         credentials: &Credentials,
         code: &AuthorizationCode,
+        verifier: Option<&CodeVerifier>,
     ) -> impl Future<Output = Result<TokenResponse, TokenError>> + Send;
 
     /// A refresh token for a new pair.
@@ -216,8 +219,9 @@ impl TokenEndpoint for ring_partner::Ring {
         &self,
         credentials: &Credentials,
         code: &AuthorizationCode,
+        verifier: Option<&CodeVerifier>,
     ) -> Result<TokenResponse, TokenError> {
-        self.exchange_code(credentials, code).await
+        self.exchange_code(credentials, code, verifier).await
     }
 
     async fn refresh(&self, credentials: &Credentials, token: &RefreshToken) -> Result<TokenResponse, TokenError> {

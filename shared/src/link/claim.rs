@@ -65,7 +65,7 @@ pub enum ClaimError {
     Ahead,
     /// Another user has linked this account, or is linking it now.
     #[error("the Ring account is another user's")]
-    Taken,
+    Taken(AccountId),
     /// Ring took the nonce or may have: it is looked into, and this user may ask again.
     #[error("Ring's answer is not known yet")]
     Unclear,
@@ -128,7 +128,7 @@ impl<W: World, R: Refresh> Claims<W, R> {
     ) -> Result<Match, ClaimError> {
         if let Some(used) = self.links.used(nonce).await? {
             if used.user_id != user_id {
-                return Err(ClaimError::Taken);
+                return Err(ClaimError::Taken(used.account_id));
             }
             if let Some(link) = self.links.of_account(&used.account_id).await?
                 && link.is_live()
@@ -203,9 +203,9 @@ impl<W: World, R: Refresh> Claims<W, R> {
                 .as_ref()
                 .is_some_and(|link| link.is_live() && link.user_id != attempt.user_id)
             {
-                return Err(ClaimError::Taken);
+                return Err(ClaimError::Taken(account_id));
             }
-            let Some((grant, again)) = self.claim(&grant_id, attempt).await? else {
+            let Some((grant, again)) = self.claim(&grant_id, &account_id, attempt).await? else {
                 continue;
             };
             match self.confirm(grant, attempt, existing, again).await? {
@@ -218,7 +218,12 @@ impl<W: World, R: Refresh> Claims<W, R> {
 
     /// Takes the grant for this user, and says whether an attempt before this one was left half-way. `None`: it is not to
     /// be had any more; match again.
-    async fn claim(&self, id: &GrantId, attempt: &Attempt) -> Result<Option<(Grant, bool)>, ClaimError> {
+    async fn claim(
+        &self,
+        id: &GrantId,
+        account: &AccountId,
+        attempt: &Attempt,
+    ) -> Result<Option<(Grant, bool)>, ClaimError> {
         let now = self.nature.now();
         let Some(grant) = self.grants.get(id).await? else {
             return Ok(None);
@@ -234,7 +239,7 @@ impl<W: World, R: Refresh> Claims<W, R> {
         let claiming = match (&grant.life, grant.clone().claimed(claim, now)) {
             (_, Ok(claiming)) => claiming,
             (Life::Claiming { claim }, Err(_)) if claim.user_id == attempt.user_id => return Err(ClaimError::Unclear),
-            (Life::Claiming { .. }, Err(_)) => return Err(ClaimError::Taken),
+            (Life::Claiming { .. }, Err(_)) => return Err(ClaimError::Taken(account.clone())),
             (_, Err(_)) => return Ok(None),
         };
         match self.grants.advance(&claiming, claiming.due_at(now, 0.0), now).await {

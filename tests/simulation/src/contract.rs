@@ -549,7 +549,10 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
     async fn a_link_is_its_users_until_it_is_taken(&self) {
         let user = System.id("usr");
         let (_, link) = self.linked(&user).await;
-        assert_eq!(self.links.of_user(&user).await.expect("an answer"), [link.clone()]);
+        assert_eq!(
+            self.links.of_user(&user).await.expect("an answer"),
+            std::slice::from_ref(&link)
+        );
         let unlinked = link.clone().unlinked();
         let changes = vec![Change::Link(unlinked, None), Change::Take(link)];
         self.links.commit(changes, self.now).await.expect("it is unlinked");

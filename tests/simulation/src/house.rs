@@ -8,10 +8,12 @@ use ring_partner::nonce::{LinkTime, Nonce};
 use ring_partner::oauth::AuthorizationCode;
 use ring_partner::signature::SigningKey;
 use shared::edge::clock::signed;
+use shared::edge::quota::Quota;
 use shared::grant::access::{Access, CallError, Refresh, RefreshOutcome, RefreshRequest};
-use shared::grant::exchange::{Exchange, ExchangeError, Exchanged};
+use shared::grant::exchange::{Exchange, ExchangeError, Exchanged, Presented};
 use shared::grant::refresh::{Brake, Refresher};
 use shared::grant::rescue::Rescuer;
+use shared::grant::source::{Source, WINDOW};
 use shared::grant::vault::Vault;
 use shared::grant::{EndReason, GrantId};
 use shared::link::claim::{Attempt, ClaimError, Claims, Linked};
@@ -29,6 +31,8 @@ const CUT_OFF: Duration = Duration::from_secs(180);
 /// How long a program waits for `token-refresh`.
 const REFRESH_WITHIN: Duration = Duration::from_secs(8);
 
+/// How many codes that Ring refuses one source may bring in a minute. In step with the template's default.
+pub const REFUSED_CODES: u64 = 10;
 /// A user whose e-mail address nobody knows.
 pub const NAMELESS: &str = "nameless";
 
@@ -70,6 +74,16 @@ impl House {
 
     /// `token-exchange`, in this process. A grant that is not resolved is resolved by another one.
     pub async fn exchange(&self, process: &Twin, code: &AuthorizationCode) -> Result<Exchanged, ExchangeError> {
+        self.exchange_from("192.0.2.1", process, code).await
+    }
+
+    /// The same, for a code that comes from this address.
+    pub async fn exchange_from(
+        &self,
+        address: &str,
+        process: &Twin,
+        code: &AuthorizationCode,
+    ) -> Result<Exchanged, ExchangeError> {
         let exchange = Exchange::<Simulated> {
             nature: process.clone(),
             grants: process.clone(),
@@ -78,8 +92,14 @@ impl House {
             client: process.clone(),
             rescue: process.clone(),
             epoch: self.epoch,
+            refusals: Quota::new(process.clone(), "source", REFUSED_CODES, WINDOW),
         };
-        let exchanged = exchange.exchange(code).await?;
+        let presented = Presented {
+            code: code.clone(),
+            verifier: None,
+            source: Source::of(address),
+        };
+        let exchanged = exchange.exchange(&presented).await?;
         if let Exchanged::Unresolved(id) = &exchanged {
             let (house, id) = (self.clone(), id.clone());
             tokio::spawn(async move {

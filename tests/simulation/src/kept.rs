@@ -112,6 +112,12 @@ impl Kept {
         self.rescue.len()
     }
 
+    /// Whether any grant is due.
+    #[must_use]
+    pub fn has_due(&self, now: Timestamp) -> bool {
+        !self.due_grants.at(now, 1).is_empty()
+    }
+
     /// When a grant comes due.
     #[must_use]
     pub fn due_of(&self, id: &GrantId) -> Option<Timestamp> {

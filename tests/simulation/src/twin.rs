@@ -11,13 +11,16 @@ use jiff::Timestamp;
 use ring_partner::error::{Endpoint, NotSent, Unclear};
 use ring_partner::integrations::{Integration, IntegrationStatus};
 use ring_partner::nonce::Nonce;
-use ring_partner::oauth::{AccessToken, AuthorizationCode, Credentials, RefreshToken, TokenError, TokenResponse};
+use ring_partner::oauth::{
+    AccessToken, AuthorizationCode, CodeVerifier, Credentials, RefreshToken, TokenError, TokenResponse,
+};
 use ring_partner::users::{AccountId, User};
 use ring_partner::{Device, Error};
 use sha2::{Digest as _, Sha256};
 use shared::edge::bus::Announcement;
 use shared::edge::clock::signed;
 use shared::edge::queue::QueueError;
+use shared::edge::quota::Counters;
 use shared::edge::secret::SecretError;
 use shared::edge::table::StoreError;
 use shared::grant::ports::{
@@ -49,6 +52,7 @@ impl World for Simulated {
     type Client = Twin;
     type Ring = Twin;
     type Rescue = Twin;
+    type Counters = Twin;
     type Effects = Twin;
 }
 
@@ -67,6 +71,7 @@ pub struct Everything {
     /// Which pair, by its sealed access token, is which of Ring's.
     pairs: BTreeMap<String, (u64, u64)>,
     codes: BTreeMap<String, u64>,
+    counts: BTreeMap<String, u64>,
     keys: BTreeMap<Vec<u8>, (&'static str, GrantId)>,
     random: u64,
 }
@@ -118,6 +123,7 @@ impl Twin {
             interference,
             pairs: BTreeMap::new(),
             codes: BTreeMap::new(),
+            counts: BTreeMap::new(),
             keys: BTreeMap::new(),
             random: seed,
         };
@@ -623,6 +629,7 @@ impl TokenEndpoint for Twin {
         &self,
         _credentials: &Credentials,
         code: &AuthorizationCode,
+        _verifier: Option<&CodeVerifier>,
     ) -> impl Future<Output = Result<TokenResponse, TokenError>> + Send {
         let call = self.call(Port::Ring, "ring.exchange_code");
         self.token_call(call, move |all, now| {
@@ -794,6 +801,41 @@ impl Twin {
             Ok(())
         })
         .await
+    }
+}
+
+impl Counters for Twin {
+    #[track_caller]
+    fn take(
+        &self,
+        key: &str,
+        most: u64,
+        _forget_at: Timestamp,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        let call = self.call(Port::Table, "counters.take");
+        self.happen(
+            call,
+            |_| unavailable(),
+            move |_, all, _| {
+                let taken = all.counts.entry(key.to_owned()).or_default();
+                let may = *taken < most;
+                *taken += u64::from(may);
+                Ok(may)
+            },
+        )
+    }
+
+    #[track_caller]
+    fn give_back(&self, key: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let call = self.call(Port::Table, "counters.give_back");
+        self.happen(
+            call,
+            |_| unavailable(),
+            move |_, all, _| {
+                let taken = all.counts.get_mut(key).filter(|taken| **taken > 0);
+                taken.map(|taken| *taken -= 1).ok_or(StoreError::Conflict)
+            },
+        )
     }
 }
 

@@ -25,8 +25,8 @@ use url::form_urlencoded;
 
 use crate::error::{Endpoint, NotSent};
 use crate::{
-    AccessToken, AuthorizationCode, ClipRequest, Credentials, Device, DeviceId, Error, Integration, IntegrationStatus,
-    Media, Nonce, RefreshToken, SnapshotRequest, TokenError, TokenResponse, User,
+    AccessToken, AuthorizationCode, ClipRequest, CodeVerifier, Credentials, Device, DeviceId, Error, Integration,
+    IntegrationStatus, Media, Nonce, RefreshToken, SnapshotRequest, TokenError, TokenResponse, User,
 };
 
 pub use settings::{Settings, SettingsError};
@@ -44,15 +44,22 @@ impl Ring {
     }
 
     /// Exchanges a code for tokens. A code is good once: the request is made again, once, only if no connection came
-    /// about. Ring: Token Exchange Flow.
+    /// about. Ring: Token Exchange Flow; with a verifier, Ring Credential Transfer API.
     pub async fn exchange_code(
         &self,
         credentials: &Credentials,
         code: &AuthorizationCode,
+        verifier: Option<&CodeVerifier>,
     ) -> Result<TokenResponse, TokenError> {
-        let grant = [("grant_type", "authorization_code"), ("code", code.expose())];
-        match self.tokens(credentials, &grant).await {
-            Err(Error::NotSent(NotSent::Unreachable(_))) => self.tokens(credentials, &grant).await,
+        let once = async || match verifier {
+            None => {
+                let grant = [("grant_type", "authorization_code"), ("code", code.expose())];
+                self.tokens(credentials, &grant).await
+            }
+            Some(verifier) => self.tokens_with_proof(credentials, code, verifier).await,
+        };
+        match once().await {
+            Err(Error::NotSent(NotSent::Unreachable(_))) => once().await,
             result => result,
         }
         .map_err(TokenError::from)
@@ -180,13 +187,38 @@ impl Ring {
             .append_pair("client_id", credentials.client_id())
             .append_pair("client_secret", credentials.expose_secret())
             .finish();
+        let body = ("application/x-www-form-urlencoded", Bytes::from(form));
+        self.tokens_for(body, vec![grant[1].1, credentials.expose_secret()])
+            .await
+    }
+
+    /// Asks the token endpoint as the older two-way model does: JSON, with the proof of PKCE (RFC 7636).
+    async fn tokens_with_proof(
+        &self,
+        credentials: &Credentials,
+        code: &AuthorizationCode,
+        verifier: &CodeVerifier,
+    ) -> Result<TokenResponse, Error> {
+        let request = serde_json::json!({
+            "grant_type": "authorization_code",
+            "code_verifier": verifier.expose(),
+            "client_id": credentials.client_id(),
+            "code": code.expose(),
+            "client_secret": credentials.expose_secret(),
+        });
+        let secrets = vec![code.expose(), verifier.expose(), credentials.expose_secret()];
+        self.tokens_for(("application/json", Bytes::from(request.to_string())), secrets)
+            .await
+    }
+
+    async fn tokens_for(&self, body: (&'static str, Bytes), secrets: Vec<&str>) -> Result<TokenResponse, Error> {
         let call = Call {
             endpoint: Endpoint::OAuth,
             method: Method::POST,
             url: self.0.settings.oauth_url.clone(),
             bearer: None,
-            body: Some(("application/x-www-form-urlencoded", Bytes::from(form))),
-            secrets: vec![grant[1].1, credentials.expose_secret()],
+            body: Some(body),
+            secrets,
         };
         TokenResponse::parse(&self.0.once(&call).await?)
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ring_partner::error::{Error, NotSent, Unclear};
-use ring_partner::{AuthorizationCode, Credentials, RefreshToken, Ring, Settings, TokenError};
+use ring_partner::{AuthorizationCode, CodeVerifier, Credentials, RefreshToken, Ring, Settings, TokenError};
 use serde_json::json;
 
 use crate::recorder::{Recorder, answer, cutting, json as answer_json, nobody, settings, told};
@@ -33,7 +33,11 @@ fn tokens() -> axum::response::Response {
 #[tokio::test]
 async fn traps_4_and_5_a_code_goes_out_as_a_form_without_pkce() {
     let server = Recorder::answering([tokens]).await;
-    let tokens = server.ring().exchange_code(&credentials(), &code()).await.unwrap();
+    let tokens = server
+        .ring()
+        .exchange_code(&credentials(), &code(), None)
+        .await
+        .unwrap();
     assert_eq!(tokens.access_token.expose(), "aaa");
     assert_eq!(tokens.refresh_token.unwrap().expose(), "rrr");
     assert_eq!(tokens.expires_in, Duration::from_secs(14400));
@@ -47,6 +51,28 @@ async fn traps_4_and_5_a_code_goes_out_as_a_form_without_pkce() {
         "grant_type=authorization_code&code=c0de%2F%2B%26%3D&client_id=client+1\
          &client_secret=s3cret%26%3D%2B%25+%C3%BC"
     );
+}
+
+#[tokio::test]
+async fn trap_4_a_code_with_a_verifier_goes_out_as_json_as_the_older_model_has_it() {
+    let server = Recorder::answering([tokens]).await;
+    let verifier = CodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk").unwrap();
+    let tokens = server
+        .ring()
+        .exchange_code(&credentials(), &code(), Some(&verifier))
+        .await;
+    assert_eq!(tokens.unwrap().access_token.expose(), "aaa");
+    let [asked] = server.asked().try_into().unwrap();
+    assert_eq!(asked.header("content-type"), Some("application/json"));
+    let sent: serde_json::Value = serde_json::from_str(&asked.body).unwrap();
+    let expected = json!({
+        "grant_type": "authorization_code",
+        "code_verifier": "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+        "client_id": "client 1",
+        "code": "c0de/+&=",
+        "client_secret": SECRET,
+    });
+    assert_eq!(sent, expected);
 }
 
 #[tokio::test]
@@ -80,7 +106,7 @@ async fn an_answer_that_is_lost_is_unclear_and_not_asked_for_again() {
     let ring = Ring::new(settings(&url)).unwrap();
     let error = ring.refresh(&credentials(), &refresh_token()).await.unwrap_err();
     assert!(matches!(&error, TokenError::Unclear(source) if matches!(**source, Error::Unclear(Unclear::Broken(_)))));
-    let error = ring.exchange_code(&credentials(), &code()).await.unwrap_err();
+    let error = ring.exchange_code(&credentials(), &code(), None).await.unwrap_err();
     assert!(matches!(error, TokenError::Unclear(_)));
     assert_eq!(*taken.lock().unwrap(), 2);
 
@@ -90,7 +116,7 @@ async fn an_answer_that_is_lost_is_unclear_and_not_asked_for_again() {
         ..server.settings()
     })
     .unwrap();
-    let error = ring.exchange_code(&credentials(), &code()).await.unwrap_err();
+    let error = ring.exchange_code(&credentials(), &code(), None).await.unwrap_err();
     assert!(matches!(&error, TokenError::Unclear(source) if matches!(**source, Error::Unclear(Unclear::TimedOut))));
     assert_eq!(server.asked().len(), 1);
 }
@@ -129,7 +155,7 @@ async fn trap_2_a_code_is_sent_again_only_if_it_surely_was_not_sent() {
     let is_open = |error: &TokenError| matches!(error, TokenError::NotSent(source) if matches!(**source, Error::NotSent(NotSent::CircuitOpen(_))));
 
     let ring = circuit(2, &url);
-    let error = ring.exchange_code(&credentials(), &code()).await.unwrap_err();
+    let error = ring.exchange_code(&credentials(), &code(), None).await.unwrap_err();
     assert!(
         matches!(&error, TokenError::NotSent(_)) && !is_open(&error),
         "{error:?}"
@@ -139,7 +165,7 @@ async fn trap_2_a_code_is_sent_again_only_if_it_surely_was_not_sent() {
     ));
 
     let ring = circuit(3, &url);
-    ring.exchange_code(&credentials(), &code()).await.unwrap_err();
+    ring.exchange_code(&credentials(), &code(), None).await.unwrap_err();
     assert!(!is_open(
         &ring.refresh(&credentials(), &refresh_token()).await.unwrap_err()
     ));

@@ -229,11 +229,11 @@ fn every_seeded_bug_is_caught() {
         fs::write(&path, right.replacen(bug.right, bug.wrong, 1)).expect("the bug is written");
         let (builds, said) = simulation(&["--no-run"]);
         assert!(builds, "the bug does not build: {}\n{said}", bug.what);
-        let (passes, said) = simulation(&["--", "crash_points", "seeds"]);
+        let (passes, said) = simulation(&["--", "crash_points", "seeds", "twins"]);
         fs::write(&path, right).expect("the bug is taken back");
         let first = said
             .lines()
-            .find(|line| line.contains(" under a ") || line.starts_with("seed "));
+            .find(|line| line.contains(" under a ") || line.starts_with("seed ") || line.contains("contract.rs"));
         println!("{}: {}", if passes { "ESCAPED" } else { "caught" }, bug.what);
         println!("    {}", first.unwrap_or("").chars().take(160).collect::<String>());
         if passes {

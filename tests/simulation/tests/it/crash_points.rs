@@ -619,6 +619,7 @@ fn explore(character: Character, found: &mut Found) {
 
 /// The walks: where each call of a port is a point.
 const WALKS: &[&str] = &[
+    "shared/src/edge/quota.rs",
     "shared/src/grant/access.rs",
     "shared/src/grant/exchange.rs",
     "shared/src/grant/refresh.rs",
@@ -630,7 +631,9 @@ const WALKS: &[&str] = &[
 ];
 
 /// The fields and variables that hold a port, and the ports' methods.
-const HOLDERS: &[&str] = &["grants", "links", "keys", "client", "ring", "rescue", "effects"];
+const HOLDERS: &[&str] = &[
+    "grants", "links", "keys", "client", "ring", "rescue", "effects", "counters",
+];
 
 /// Calls of ports in a file's syntax.
 struct Points<'f> {
@@ -681,7 +684,11 @@ impl Visit<'_> for Points<'_> {
 /// The methods of the ports, as their traits declare them.
 fn methods_of_ports(root: &Path) -> BTreeSet<String> {
     let mut methods = BTreeSet::new();
-    for file in ["shared/src/grant/ports.rs", "shared/src/link/ports.rs"] {
+    for file in [
+        "shared/src/grant/ports.rs",
+        "shared/src/link/ports.rs",
+        "shared/src/edge/quota.rs",
+    ] {
         let text = std::fs::read_to_string(root.join(file)).expect("the ports' source");
         for item in syn::parse_file(&text).expect("Rust").items {
             if let syn::Item::Trait(port) = item {

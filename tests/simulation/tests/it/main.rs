@@ -3,4 +3,5 @@
 mod bugs;
 mod crash_points;
 mod seeds;
+mod storms;
 mod twins;
