@@ -4,6 +4,7 @@
 
 mod architecture;
 mod contract;
+mod grants;
 mod journey;
 mod roles;
 mod samples;

@@ -161,6 +161,31 @@ fn trap_2_a_code_that_comes_again_is_exchanged_once_and_answered_alike() {
 }
 
 #[test]
+fn trap_4_a_code_of_the_older_model_is_exchanged_with_its_verifier() {
+    among_others(async |stack| {
+        let home = Home::of_strangers(stack, &json!(["doorbell"])).await?;
+        // RFC 7636, appendix B.
+        let (verifier, challenge) = (
+            "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+        );
+        let order = json!({"push": false, "code_challenge": challenge});
+        let path = format!("users/{}/install", home.account);
+        let code = stack.ring().order(Method::POST, &path, Some(&order)).await?;
+        let body = json!({"code": code["code"], "code_verifier": verifier});
+        let pushed = stack
+            .request(Method::POST, &token_route(stack)?)
+            .json(&body)
+            .send()
+            .await;
+        assert_eq!(pushed.expect("the gateway answers").status(), StatusCode::OK);
+        let linked = home.link_with(&home.confirm().await?).await?;
+        assert_eq!(linked.status, StatusCode::CREATED, "{linked:?}");
+        Ok(())
+    });
+}
+
+#[test]
 fn trap_14_many_refused_calls_at_once_make_one_refresh() {
     among_others(async |stack| {
         let home = Home::linked(stack, &json!(["doorbell"])).await?;
@@ -252,6 +277,26 @@ fn trap_26_a_nonce_serves_its_user_again_and_nobody_else() {
             StatusCode::CONFLICT,
             "link-taken",
         );
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_29_who_is_sent_to_link_sees_whose_account_it_is_before_anything_is_claimed() {
+    among_others(async |stack| {
+        let home = Home::of_strangers(stack, &json!(["doorbell"])).await?;
+        home.install().await?;
+        let nonce = home.confirm().await?;
+        let seen = home.call(Method::POST, "/v1/links/preview", Some(&nonce)).await?;
+        let seen = seen.must_be(StatusCode::OK, "the account is shown")?;
+        let name = text(&seen.body["ring_user"]);
+        assert!(name.contains('*') && !name.contains('@'), "masked: {name}");
+        assert_eq!(seen.body["account_id"], json!(home.account));
+        let integrations = journal(&home, "path=/v1/accounts/me/app-integrations").await?;
+        assert!(integrations.is_empty(), "Ring is told nothing yet");
+        let links = home.call(Method::GET, "/v1/links", None).await?;
+        assert_eq!(links.body["items"], json!([]));
+        assert_eq!(home.link_with(&nonce).await?.status, StatusCode::CREATED);
         Ok(())
     });
 }
@@ -1046,6 +1091,32 @@ fn trap_38_a_refused_nonce_releases_the_claim() {
             StatusCode::CREATED,
             "the grant is still there"
         );
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_39_nothing_of_the_older_models_own_oauth_server_is_served() {
+    among_others(async |stack| {
+        let home = Home::of_strangers(stack, &json!([])).await?;
+        for route in ["/v1/integrations/ring", "/oauth/token", "/oauth/authorize"] {
+            let answer = home.call(Method::GET, route, None).await?;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{route}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_40_there_is_an_app_homepage_url_to_register() {
+    among_others(async |stack| {
+        for output in ["TokenExchangeUrl", "WebhookUrl", "AccountLinkUrl", "AppHomepageUrl"] {
+            let url = reqwest::Url::parse(stack.output(output)?).expect("a URL");
+            assert!(
+                ["http", "https"].contains(&url.scheme()) && url.host().is_some(),
+                "{output}"
+            );
+        }
         Ok(())
     });
 }

@@ -1,0 +1,238 @@
+//! Tokens and links on the stack, where more than one program has a part: the rescue queue, the epoch, limits, the audit.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_lambda::types::Environment;
+use local::outside::{Home, at_ring, rows_about, schedule_at};
+use local::{Failure, Stack};
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use shared::edge::clock;
+use shared::edge::queue::Queue;
+use shared::grant::ports::{Grants as _, Rescue as _, Rescued, RescuedPair};
+use shared::grant::store::GrantTable;
+use shared::grant::{Grant, GrantId, Tokens};
+
+use crate::stack::{alone_on_the_stack, on_the_stack};
+
+fn held(held: Result<(), Failure>) {
+    if let Err(failure) = held {
+        panic!("{failure}");
+    }
+}
+
+/// The one grant of a home that has tokens.
+async fn grant_of(home: &Home<'_>) -> Result<Grant, Failure> {
+    let rows = rows_about(home.stack, "grant", &home.account).await?;
+    let row = rows
+        .iter()
+        .find(|row| row.contains_key("tokens"))
+        .expect("a grant with tokens");
+    let id = match &row["id"] {
+        AttributeValue::S(id) => id,
+        other => panic!("{other:?}"),
+    };
+    let id: GrantId = serde_json::from_value(json!(id)).expect("an id");
+    let grants = GrantTable::new(&home.stack.aws().config, &home.stack.outputs().tables["grant"]);
+    Ok(grants.get(&id).await.expect("the table answers").expect("the grant"))
+}
+
+#[test]
+fn trap_10_a_pair_in_the_rescue_queue_comes_home_with_the_next_minute_and_an_outdated_one_does_not() {
+    alone_on_the_stack(async |stack| {
+        held(
+            async {
+                let home = Home::linked(stack, &json!(["doorbell"])).await?;
+                let grant = grant_of(&home).await?;
+                let stored = grant.tokens.clone().expect("tokens");
+                let queue = Queue::new(&stack.aws().config, &stack.outputs().queues["rescue"]);
+                let waits = async |generation: u64, scope: &str| {
+                    let tokens = Tokens {
+                        generation,
+                        scope: Some(scope.to_owned()),
+                        ..stored.clone()
+                    };
+                    let pair = RescuedPair {
+                        grant: grant.id.clone(),
+                        tokens,
+                        due: None,
+                    };
+                    queue.keep(&Rescued::Renewed(Box::new(pair))).await.expect("it is kept");
+                };
+                waits(stored.generation, "outdated").await;
+                waits(stored.generation + 1, "rescued").await;
+                stack.invoke("token-refresh", &schedule_at(clock::now())).await?;
+
+                let home_again = grant_of(&home).await?.tokens.expect("tokens");
+                assert_eq!(home_again.generation, stored.generation + 1);
+                let links = home.call(Method::GET, "/v1/links", None).await?;
+                assert_eq!(
+                    links.body["items"][0]["scope"], "rescued",
+                    "the link shows the scope of the latest answer"
+                );
+                assert!(
+                    queue
+                        .receive(std::time::Duration::from_secs(1))
+                        .await
+                        .expect("an answer")
+                        .is_empty()
+                );
+                Ok(())
+            }
+            .await,
+        );
+    });
+}
+
+async fn set_epoch(stack: &Stack, epoch: Option<&str>) {
+    let function = &stack.outputs().functions["token-refresh"];
+    let functions = &stack.aws().functions;
+    let now = functions
+        .get_function_configuration()
+        .function_name(function)
+        .send()
+        .await
+        .expect("its settings");
+    let variables = now.environment.and_then(|environment| environment.variables);
+    let mut variables: HashMap<String, String> = variables.expect("its variables");
+    variables.insert("GRANTS_EPOCH".to_owned(), epoch.unwrap_or("1").to_owned());
+    let environment = Environment::builder().set_variables(Some(variables)).build();
+    let update = functions
+        .update_function_configuration()
+        .function_name(function)
+        .environment(environment);
+    update.send().await.expect("the settings are changed");
+}
+
+#[test]
+fn a_pair_of_an_earlier_epoch_is_never_shown_to_ring() {
+    alone_on_the_stack(async |stack| {
+        let asked = async {
+            let home = Home::linked(stack, &json!(["doorbell"])).await?;
+            let grant = grant_of(&home).await?;
+            let generation = grant.tokens.as_ref().map_or(0, |tokens| tokens.generation);
+            set_epoch(stack, Some("2")).await;
+            let asked: Value = json!({"grant": grant.id, "generation": generation});
+            let outcome = stack.invoke("token-refresh", &asked).await;
+            set_epoch(stack, None).await;
+            assert_eq!(outcome?, json!("relink_required"));
+            let link = home.call(Method::GET, "/v1/links", None).await?.body["items"][0].clone();
+            assert_eq!(link["status"], "relink_required");
+            let family = at_ring(stack, &home.account).await?["families"][0].clone();
+            assert_eq!(
+                (&family["rotations"], &family["live"]),
+                (&json!(0), &json!(true)),
+                "{family}"
+            );
+            Ok(())
+        };
+        held(asked.await);
+    });
+}
+
+#[test]
+fn who_tries_to_link_too_often_is_told_when_to_come_again_and_others_are_not() {
+    on_the_stack(async |stack| {
+        let asked = async {
+            let (hasty, other) = (
+                Home::of_strangers(stack, &json!([])).await?,
+                Home::of_strangers(stack, &json!([])).await?,
+            );
+            let nonce = hasty.confirm().await?;
+            let mut last = hasty.call(Method::POST, "/v1/links/preview", Some(&nonce)).await?;
+            // A minute may turn meanwhile.
+            for _ in 0..61 {
+                last = hasty.call(Method::POST, "/v1/links/preview", Some(&nonce)).await?;
+                if last.status == StatusCode::TOO_MANY_REQUESTS {
+                    break;
+                }
+            }
+            assert_eq!(last.body["type"], "/problems/rate-limited", "{last:?}");
+            let wait: u64 = last.headers[RETRY_AFTER]
+                .to_str()
+                .ok()
+                .and_then(|wait| wait.parse().ok())
+                .expect("seconds");
+            assert!((1..=60).contains(&wait), "{wait}");
+            let answer = other
+                .call(Method::POST, "/v1/links/preview", Some(&other.confirm().await?))
+                .await?;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{answer:?}");
+            Ok(())
+        };
+        held(asked.await);
+    });
+}
+
+#[test]
+fn a_link_a_refusal_and_an_unlinking_stand_in_the_audit_trail() {
+    on_the_stack(async |stack| {
+        let asked = async {
+            let home = Home::linked(stack, &json!(["doorbell"])).await?;
+            home.install().await?;
+            let nonce = home.confirm().await?;
+            let other = Home::of_strangers(stack, &json!([])).await?;
+            assert_eq!(other.link_with(&nonce).await?.status, StatusCode::CONFLICT);
+            let links = home.call(Method::GET, "/v1/links", None).await?;
+            let link = links.body["items"][0]["id"].as_str().expect("a link").to_owned();
+            home.call(Method::DELETE, &format!("/v1/links/{link}"), None)
+                .await?
+                .must_be(StatusCode::NO_CONTENT, "it is unlinked")?;
+
+            let rows = rows_about(stack, "audit", &home.account).await?;
+            let mut deeds: Vec<_> = rows
+                .iter()
+                .map(|row| row["deed"].as_s().cloned().expect("a deed"))
+                .collect();
+            deeds.sort();
+            assert_eq!(deeds, ["link_refused_taken", "linked", "unlinked"]);
+            let users: std::collections::BTreeSet<_> = rows.iter().map(|row| format!("{:?}", row["user_id"])).collect();
+            assert_eq!(users.len(), 2, "who was refused is another");
+            let all = format!("{rows:?}");
+            for secret in [&home.visitor.email, &other.visitor.email] {
+                assert!(!all.contains(secret.as_str()), "people are pseudonyms");
+            }
+            assert!(!all.contains(nonce["nonce"].as_str().expect("a nonce")));
+            assert!(
+                rows.iter().all(|row| row.contains_key("expires_at")),
+                "its retention deletes it"
+            );
+            Ok(())
+        };
+        held(asked.await);
+    });
+}
+
+#[test]
+fn trap_1_refused_codes_are_counted_by_source_and_good_ones_are_not() {
+    alone_on_the_stack(async |stack| {
+        let asked = async {
+            let url = stack.output("TokenExchangeUrl")?;
+            let (_, key) = url.rsplit_once('/').expect("a path");
+            let route = format!("/ring/token/{key}");
+            let home = Home::of_strangers(stack, &json!([])).await?;
+            let before = refused_codes(stack).await?;
+            for number in 0..3 {
+                let forged = json!({"code": format!("forged-{number}")});
+                let answer = stack.request(Method::POST, &route).json(&forged).send().await;
+                assert_eq!(answer.expect("the gateway answers").status(), StatusCode::BAD_REQUEST);
+            }
+            assert_eq!(home.install().await?["partner_status"], 200);
+            assert_eq!(refused_codes(stack).await?, before + 3);
+            Ok(())
+        };
+        held(asked.await);
+    });
+}
+
+/// How many refused codes are counted, by all sources in all windows: under a hash, as an address is personal.
+async fn refused_codes(stack: &Stack) -> Result<u64, Failure> {
+    let rows = rows_about(stack, "grant", "quota#source_").await?;
+    assert!(!format!("{rows:?}").contains("127.0.0.1"));
+    let taken = rows
+        .iter()
+        .filter_map(|row| row.get("taken")?.as_n().ok()?.parse::<u64>().ok());
+    Ok(taken.sum())
+}
