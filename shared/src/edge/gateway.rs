@@ -180,10 +180,20 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         .collect()
 }
 
-/// What the parser says, without its line and column.
+/// What the parser says, without its line and column, and without the value that came: that may be a secret in a wrong
+/// place.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.split(" at line ").next().unwrap_or_default().to_owned()
+    let said = text.rsplit_once(" at line ").map_or(&*text, |(said, _)| said);
+    let of_a_value = ["invalid type", "invalid value", "unknown variant"];
+    if !of_a_value.iter().any(|kind| said.starts_with(kind)) {
+        return said.to_owned();
+    }
+    let kind = said.split(['"', '`']).next().unwrap_or_default().trim_end();
+    match said.rsplit_once(", expected ") {
+        Some((_, expected)) if !kind.contains(", expected ") => format!("{kind}, expected {expected}"),
+        _ => kind.to_owned(),
+    }
 }
 
 /// The answer to a path that no route has.
@@ -217,6 +227,15 @@ mod tests {
         timestamp: i64,
         #[expect(dead_code, reason = "only the parsing is under test")]
         options: Option<Options>,
+        #[expect(dead_code, reason = "only the parsing is under test")]
+        fit: Option<Fit>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Fit {
+        Cover,
+        Contain,
     }
 
     #[derive(Debug, Deserialize)]
@@ -241,6 +260,30 @@ mod tests {
         let problem = problem_of(r#"{"timestamp":1,"options":{"width":"wide"}}"#);
         assert_eq!(problem["type"], "/problems/invalid-request");
         assert_eq!(problem["errors"][0]["pointer"], "/options/width");
+    }
+
+    #[test]
+    fn a_wrong_value_is_not_repeated() {
+        #[track_caller]
+        fn check(body: &str, detail: &str) {
+            let problem = problem_of(body);
+            assert_eq!(problem["errors"][0]["detail"], detail, "{problem}");
+        }
+        check(r#"{"timestamp":"marker"}"#, "invalid type: string, expected i64");
+        check(
+            r#"{"timestamp":"a ` \" b, expected marker at line 7"}"#,
+            "invalid type: string, expected i64",
+        );
+        check(r#"{"timestamp":null}"#, "invalid type: null, expected i64");
+        check(
+            r#"{"timestamp":1,"options":{"width":-77}}"#,
+            "invalid value: integer, expected u32",
+        );
+        check(
+            r#"{"timestamp":1,"fit":"marker"}"#,
+            "unknown variant, expected `cover` or `contain`",
+        );
+        check(r#""marker""#, "invalid type: string, expected struct Asked");
     }
 
     #[test]
