@@ -1,4 +1,4 @@
-//! What it costs to find the account of a nonce among many: `cargo bench -p ring-partner --bench nonce`.
+//! What it costs to find the account of a nonce among many: `cargo bench -p ring-partner`.
 //!
 //! The search of this crate and the one of Ring's documentation, in Python, look through the same accounts in turns, and the
 //! one that the nonce belongs to comes last. Both have to find it. The bench fails where a bound does not hold: they are
