@@ -8,6 +8,7 @@ use local::outside::{Home, at_ring, rows_about, schedule_at};
 use local::{Failure, Stack};
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Method, StatusCode};
+use ring_partner::signature::{SigningKey, sign};
 use serde_json::{Value, json};
 use shared::edge::clock;
 use shared::edge::queue::Queue;
@@ -86,8 +87,9 @@ fn trap_10_a_pair_in_the_rescue_queue_comes_home_with_the_next_minute_and_an_out
     });
 }
 
-async fn set_epoch(stack: &Stack, epoch: Option<&str>) {
-    let function = &stack.outputs().functions["token-refresh"];
+/// Sets a function's variables; and returns those that it had.
+async fn set(stack: &Stack, package: &str, changes: &[(&str, &str)]) -> HashMap<String, String> {
+    let function = &stack.outputs().functions[package];
     let functions = &stack.aws().functions;
     let now = functions
         .get_function_configuration()
@@ -95,15 +97,69 @@ async fn set_epoch(stack: &Stack, epoch: Option<&str>) {
         .send()
         .await
         .expect("its settings");
-    let variables = now.environment.and_then(|environment| environment.variables);
-    let mut variables: HashMap<String, String> = variables.expect("its variables");
-    variables.insert("GRANTS_EPOCH".to_owned(), epoch.unwrap_or("1").to_owned());
+    let before = now.environment.and_then(|environment| environment.variables);
+    let before: HashMap<String, String> = before.expect("its variables");
+    let mut variables = before.clone();
+    variables.extend(
+        changes
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    );
     let environment = Environment::builder().set_variables(Some(variables)).build();
     let update = functions
         .update_function_configuration()
         .function_name(function)
         .environment(environment);
     update.send().await.expect("the settings are changed");
+    before
+}
+
+async fn set_back(stack: &Stack, package: &str, before: &HashMap<String, String>) {
+    let all: Vec<_> = before
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    set(stack, package, &all).await;
+}
+
+#[test]
+fn where_a_signature_is_required_a_code_without_one_is_not_looked_at() {
+    alone_on_the_stack(async |stack| {
+        let asked = async {
+            let home = Home::of_strangers(stack, &json!([])).await?;
+            let changes = [
+                ("TOKEN_URL_SIGNATURE", "require"),
+                ("SIGNING_SECRET_ID", stack.output("SigningSecretId")?),
+            ];
+            let before = set(stack, "token-exchange", &changes).await;
+            let unsigned = home.install().await;
+            // Its role reads the signing keys only where the template's parameter says so: it is told to come again.
+            let url = stack.output("TokenExchangeUrl")?;
+            let (_, key) = url.rsplit_once('/').expect("a path");
+            let body = r#"{"code":"some-code"}"#;
+            let signature = sign(
+                &SigningKey::new(stack.ring().signing_key()).expect("a key"),
+                body.as_bytes(),
+            );
+            let signed = stack
+                .request(Method::POST, &format!("/ring/token/{key}"))
+                .header("x-signature", signature)
+                .body(body)
+                .send()
+                .await;
+            set(stack, "token-exchange", &[("TOKEN_URL_SIGNATURE", "observe")]).await;
+            let observed = home.install().await;
+            set_back(stack, "token-exchange", &before).await;
+            assert_eq!(unsigned?["partner_status"], 404);
+            assert_eq!(
+                signed.expect("the gateway answers").status(),
+                StatusCode::SERVICE_UNAVAILABLE
+            );
+            assert_eq!(observed?["partner_status"], 200);
+            Ok(())
+        };
+        held(asked.await);
+    });
 }
 
 #[test]
@@ -113,10 +169,10 @@ fn a_pair_of_an_earlier_epoch_is_never_shown_to_ring() {
             let home = Home::linked(stack, &json!(["doorbell"])).await?;
             let grant = grant_of(&home).await?;
             let generation = grant.tokens.as_ref().map_or(0, |tokens| tokens.generation);
-            set_epoch(stack, Some("2")).await;
+            let before = set(stack, "token-refresh", &[("GRANTS_EPOCH", "2")]).await;
             let asked: Value = json!({"grant": grant.id, "generation": generation});
             let outcome = stack.invoke("token-refresh", &asked).await;
-            set_epoch(stack, None).await;
+            set_back(stack, "token-refresh", &before).await;
             assert_eq!(outcome?, json!("relink_required"));
             let link = home.call(Method::GET, "/v1/links", None).await?.body["items"][0].clone();
             assert_eq!(link["status"], "relink_required");

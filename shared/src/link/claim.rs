@@ -17,6 +17,8 @@ use crate::grant::vault::{Vault, VaultError};
 use crate::grant::{CLAIM_FOR, Claim, EndReason, Grant, GrantId, Life};
 use crate::world::{Nature, World};
 
+/// More unclaimed grants than this are somebody's to look at: each nonce is matched over all of them.
+const MANY_UNCLAIMED: usize = 100_000;
 /// The most grants whose owner is not known yet that one attempt asks Ring about.
 const MOST_TO_RESOLVE: usize = 4;
 
@@ -141,6 +143,13 @@ impl<W: World, R: Refresh> Claims<W, R> {
         let matchers: Vec<_> = keys.iter().map(|key| Matcher::new(key, time, nonce)).collect();
         let fits = |account: &AccountId| matchers.iter().any(|matcher| matcher.matches(account));
         let (unclaimed, own) = tokio::try_join!(self.grants.unclaimed(), self.links.of_user(user_id))?;
+        if unclaimed.len() > MANY_UNCLAIMED {
+            tracing::error!(
+                alarm = "many_unclaimed",
+                unclaimed_count = unclaimed.len(),
+                "so many grants wait to be claimed that matching a nonce takes long"
+            );
+        }
         if let Some(waiting) = unclaimed.into_iter().find(|waiting| fits(&waiting.account_id)) {
             return Ok(Match::Waiting(waiting.grant_id, waiting.account_id));
         }
@@ -362,7 +371,10 @@ impl<W: World, R: Refresh> Claims<W, R> {
         };
         let mut changes = vec![
             Change::Grant(confirmed, due),
-            Change::Link(link.clone(), link_due),
+            match &existing {
+                Some(_) => Change::Link(link.clone(), link_due),
+                None => Change::NewLink(link.clone(), link_due),
+            },
             Change::Give(link.clone()),
             Change::Use(attempt.nonce.clone(), used),
         ];

@@ -46,7 +46,9 @@ pub struct Link {
     pub listed_at: Option<Timestamp>,
     /// What is still to be done, in this order.
     pub todo: Vec<Todo>,
-    /// Counts the changes: a change is made from the version that was read, or not at all.
+    /// Counts the changes: a change is made from the version that was read, or not at all. It begins at the time of the
+    /// link, so that no two links of one account ever have the same: who holds a link that was forgotten since can't take
+    /// the new one for it.
     pub version: u64,
 }
 
@@ -148,7 +150,7 @@ impl Link {
             linked_at: now,
             listed_at: None,
             todo,
-            version: 1,
+            version: first_version(now),
         }
     }
 
@@ -261,6 +263,11 @@ impl Link {
             more: serde_json::Map::new(),
         }
     }
+}
+
+/// Milliseconds since 1970: a link changes less than once in each.
+fn first_version(now: Timestamp) -> u64 {
+    now.as_millisecond().unsigned_abs()
 }
 
 #[cfg(test)]

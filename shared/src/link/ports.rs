@@ -63,6 +63,8 @@ pub trait Links: Clone + Debug + Send + Sync + 'static {
 pub enum Change {
     /// A grant's step, from the version before it, and when it comes due.
     Grant(Grant, Option<Timestamp>),
+    /// A link of an account that has none, and when it comes due.
+    NewLink(Link, Option<Timestamp>),
     /// A link, from the version before it, and when it comes due.
     Link(Link, Option<Timestamp>),
     /// Its user has it.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_sdk_dynamodb::types::builders::PutBuilder;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use ring_partner::nonce::Nonce;
@@ -92,26 +93,19 @@ impl LinkTable {
             .collect())
     }
 
-    /// The write of a changed link, from the version before it.
-    fn write(&self, link: &Link, due: Option<Timestamp>) -> Result<Write, StoreError> {
+    /// The put of a link, for its condition to be added.
+    fn put(&self, link: &Link, due: Option<Timestamp>) -> Result<PutBuilder, StoreError> {
         let due_shard = due.map(|_| due_shard_of(link.account_id.as_str()));
         let due_at = due.map(Timestamp::as_millisecond);
-        let put = self.table.put_in(row(
+        let row = row(
             &account_key(&link.account_id),
             &LinkRow {
                 link,
                 due_shard,
                 due_at,
             },
-        )?);
-        let put = match link.version {
-            1 => put.condition_expression("attribute_not_exists(pk)"),
-            _ => put
-                .condition_expression("#version = :before")
-                .expression_attribute_names("#version", "version")
-                .expression_attribute_values(":before", number(link.version - 1)),
-        };
-        Ok(Write::put(put))
+        )?;
+        Ok(self.table.put_in(row))
     }
 
     /// The write of a used nonce: its first user is its only one.
@@ -170,7 +164,18 @@ impl Links for LinkLedger {
         for change in &changes {
             match change {
                 Change::Grant(grant, due) => writes.extend(self.grants.writes(grant, *due, now)?),
-                Change::Link(link, due) => writes.push(self.links.write(link, *due)?),
+                Change::NewLink(link, due) => {
+                    let put = self.links.put(link, *due)?;
+                    writes.push(Write::put(put.condition_expression("attribute_not_exists(pk)")));
+                }
+                Change::Link(link, due) => {
+                    let put = self.links.put(link, *due)?;
+                    writes.push(Write::put(
+                        put.condition_expression("#version = :before")
+                            .expression_attribute_names("#version", "version")
+                            .expression_attribute_values(":before", number(link.version - 1)),
+                    ));
+                }
                 Change::Give(link) => {
                     let pointer = Pointer {
                         link_id: link.id.clone(),

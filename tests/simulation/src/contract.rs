@@ -175,7 +175,7 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
         let link = self.link_of(&confirmed, user);
         let changes = vec![
             Change::Grant(confirmed.clone(), Some(self.later(3600))),
-            Change::Link(link.clone(), Some(self.later(60))),
+            Change::NewLink(link.clone(), Some(self.later(60))),
             Change::Give(link.clone()),
         ];
         self.links
@@ -521,7 +521,7 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
         self.grants.advance(&gone, None, self.now).await.expect("it has ended");
         let changes = vec![
             Change::Grant(confirmed.clone(), None),
-            Change::Link(link.clone(), None),
+            Change::NewLink(link.clone(), None),
             Change::Give(link.clone()),
             Change::Grant(stale.ended(EndReason::Unlinked).expect("a step"), None),
         ];
@@ -534,6 +534,8 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
     async fn a_link_is_changed_from_the_version_before_it(&self) {
         let (_, link) = self.linked("usr_1").await;
         is_conflict(self.links.save(link.clone(), None, self.now).await);
+        let again = vec![Change::NewLink(link.clone(), None)];
+        is_conflict(self.links.commit(again, self.now).await);
         let changed = link.clone().relink_required();
         self.links
             .save(changed.clone(), None, self.now)

@@ -328,9 +328,14 @@ impl Kept {
         for change in changes {
             match change {
                 Change::Grant(grant, _) => self.may_advance(grant)?,
+                Change::NewLink(link, _) => {
+                    if self.links.contains_key(link.account_id.as_str()) {
+                        return Err(StoreError::Conflict);
+                    }
+                }
                 Change::Link(link, _) => {
                     let stored = self.links.get(link.account_id.as_str()).map(|link| link.version);
-                    if stored != (link.version > 1).then(|| link.version - 1) {
+                    if stored != Some(link.version - 1) {
                         return Err(StoreError::Conflict);
                     }
                 }
@@ -345,7 +350,7 @@ impl Kept {
         for change in changes {
             match change {
                 Change::Grant(grant, due) => self.advance_now(grant, *due),
-                Change::Link(link, due) => {
+                Change::NewLink(link, due) | Change::Link(link, due) => {
                     let account = link.account_id.as_str().to_owned();
                     self.due_links.set(&account, *due);
                     self.links.insert(account, link.clone());

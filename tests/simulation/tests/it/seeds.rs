@@ -23,7 +23,7 @@ const SEEDS: u64 = 1_000;
 const HOMES: u64 = 12;
 const WORKERS: u64 = 50;
 /// How long they go on, by the simulated clock.
-const GO_ON_FOR: Duration = Duration::from_secs(600);
+const GO_ON_FOR: Duration = Duration::from_secs(480);
 
 /// Numbers below bounds, out of random bits.
 struct Dice(u128);
@@ -185,6 +185,7 @@ fn some_grant(house: &House, dice: &mut Dice) -> Option<(GrantId, u64)> {
 /// What the seeds came to.
 #[derive(Default)]
 struct Sum {
+    seeds: u64,
     grants: u64,
     renewals: u64,
     unknowingly_spent: u64,
@@ -208,6 +209,7 @@ fn run(seed: u64, character: Character) -> Result<Sum, String> {
         let lost = hold(&house).await?;
         let all = house.world.all();
         Ok(Sum {
+            seeds: 1,
             grants: all.kept.grants().count() as u64,
             renewals: all.ring.counts.renewals,
             unknowingly_spent: all.ring.counts.unknowingly_spent,
@@ -236,6 +238,7 @@ fn all(character: Character) -> Sum {
             }
             match run(seed, character) {
                 Ok(one) => {
+                    sum.seeds += 1;
                     sum.grants += one.grants;
                     sum.renewals += one.renewals;
                     sum.unknowingly_spent += one.unknowingly_spent;
@@ -256,6 +259,7 @@ fn all(character: Character) -> Sum {
     });
     let mut total = Sum::default();
     for sum in sums {
+        total.seeds += sum.seeds;
         total.grants += sum.grants;
         total.renewals += sum.renewals;
         total.unknowingly_spent += sum.unknowingly_spent;
