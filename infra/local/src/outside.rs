@@ -138,7 +138,8 @@ impl<'a> Home<'a> {
     /// The same, all the way to a completed link.
     pub async fn linked(stack: &'a Stack, devices: &Value) -> Result<Self, Failure> {
         let home = Self::of_strangers(stack, devices).await?;
-        home.install().await?;
+        let installed = home.install().await?;
+        claim(installed["partner_status"] == 200, "the code is taken", &installed)?;
         let made = home.link_with(&home.confirm().await?).await?;
         made.must_be(StatusCode::CREATED, "the link is made")?;
         Ok(home)

@@ -335,6 +335,8 @@ fn parameters(ring: &Ring) -> BTreeMap<&'static str, String> {
         for rate in ["ExchangeAndLinkRate", "RefreshRate", "ApiAndMediaRate"] {
             parameters.insert(rate, "80".to_owned());
         }
+        // Whoever forges a code here comes from the same address as the offline Ring.
+        parameters.insert("RefusedCodesPerMinute", "1000".to_owned());
     }
     parameters
 }
