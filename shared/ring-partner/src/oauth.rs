@@ -145,26 +145,36 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// What stands for an access token that an answer did not have. Ring takes it for none.
+const NO_ACCESS: &str = "-";
+
 /// What the token endpoint answers to a code or a refresh token.
 #[derive(Debug, Clone)]
 pub struct TokenResponse {
-    /// For requests, from now on.
+    /// For requests, from now on; of no use where [`TokenResponse::has_access`] says so.
     pub access_token: AccessToken,
     /// For the next refresh. It replaces the one that was sent; if there is none, the sent one stays good.
     pub refresh_token: Option<RefreshToken>,
-    /// How long the access token lives, from the moment of the answer.
+    /// How long the access token lives, from the moment of the answer. Zero where there is none: it counts as expired, so
+    /// that whoever keeps the pair renews it before its first use.
     pub expires_in: Duration,
     /// What the tokens allow, in Ring's words.
     pub scope: Option<String>,
 }
 
 impl TokenResponse {
+    /// Whether the access token is any good: an answer may have a refresh token alone, or an access token that is over.
+    pub fn has_access(&self) -> bool {
+        !self.expires_in.is_zero()
+    }
+
     /// Reads a 200 of the token endpoint. Only what can't be done without is asked for, as the tokens in it may be the
-    /// only ones left.
+    /// only ones left: what was sent for them is spent. So a good refresh token is never dropped for what is beside it.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Error> {
         #[derive(Deserialize)]
         struct Answer {
-            access_token: Option<String>,
+            #[serde(default)]
+            access_token: Value,
             refresh_token: Option<String>,
             #[serde(default)]
             expires_in: Value,
@@ -174,14 +184,24 @@ impl TokenResponse {
         // serde's own error may quote what it read.
         let answer: Answer = serde_json::from_slice(body).map_err(|_| Error::Unusable("it is no token response"))?;
         let unusable = |_| Error::Unusable("it has no usable token");
+        let refresh_token = answer
+            .refresh_token
+            .map(RefreshToken::new)
+            .transpose()
+            .map_err(unusable)?;
+        let access_token = match answer.access_token {
+            Value::String(token) => AccessToken::new(token),
+            _ => AccessToken::new(""),
+        };
+        let (access_token, expires_in) = match (access_token, &refresh_token) {
+            (Ok(token), _) => (token, life(&answer.expires_in)),
+            (Err(_), Some(_)) => (AccessToken(NO_ACCESS.into()), Duration::ZERO),
+            (Err(malformed), None) => return Err(unusable(malformed)),
+        };
         Ok(Self {
-            access_token: AccessToken::new(answer.access_token.unwrap_or_default()).map_err(unusable)?,
-            refresh_token: answer
-                .refresh_token
-                .map(RefreshToken::new)
-                .transpose()
-                .map_err(unusable)?,
-            expires_in: life(&answer.expires_in),
+            access_token,
+            refresh_token,
+            expires_in,
             scope: answer.scope.as_str().map(str::to_owned),
         })
     }
@@ -308,6 +328,30 @@ mod tests {
     }
 
     #[test]
+    fn a_good_refresh_token_is_never_lost_for_an_access_token_that_is_missing_or_malformed() {
+        for access in [
+            "null",
+            "\"\"",
+            "7",
+            r#"{"token":"x"}"#,
+            "[]",
+            r#""with a space""#,
+            r#""line\nbreak""#,
+        ] {
+            let body = format!(r#"{{"access_token":{access},"refresh_token":"good","expires_in":14400,"scope":"s"}}"#);
+            let tokens = TokenResponse::parse(body.as_bytes()).unwrap();
+            assert_eq!(tokens.refresh_token.as_ref().unwrap().expose(), "good", "{access}");
+            assert!(!tokens.has_access() && tokens.expires_in.is_zero(), "{access}");
+            assert_eq!(tokens.access_token.expose(), NO_ACCESS, "{access}");
+            assert_eq!(tokens.scope.as_deref(), Some("s"));
+        }
+        let tokens = TokenResponse::parse(br#"{"refresh_token":"good"}"#).unwrap();
+        assert!(!tokens.has_access() && tokens.refresh_token.is_some());
+        let tokens = TokenResponse::parse(br#"{"access_token":"x","refresh_token":"good","expires_in":1}"#).unwrap();
+        assert!(tokens.has_access());
+    }
+
+    #[test]
     fn trap_12_the_life_of_a_token_is_what_the_answer_says() {
         let check = |expires_in: &str, expected: Duration| {
             let body = format!(r#"{{"access_token":"x","expires_in":{expires_in}}}"#);
@@ -335,6 +379,8 @@ mod tests {
             "[]",
             "{}",
             r#"{"access_token":""}"#,
+            r#"{"access_token":"s3cret with a space","refresh_token":null}"#,
+            r#"{"access_token":{"s3cret":1},"refresh_token":"with a space"}"#,
             r#"{"access_token":"s3cret with a space"}"#,
             r#"{"access_token":"s3cret","refresh_token":"s3cret\n"}"#,
             r#"{"access_token":{"s3cret":1}}"#,
@@ -401,8 +447,9 @@ mod tests {
         let access = AccessToken::new("s3cret").unwrap();
         let refresh = RefreshToken::new("s3cret").unwrap();
         let code = AuthorizationCode::new("s3cret").unwrap();
+        let verifier = CodeVerifier::new("s3cret").unwrap();
         let credentials = Credentials::new("client", "s3cret").unwrap();
-        let shown = format!("{access:?} {refresh:?} {code:?} {credentials:?}");
+        let shown = format!("{access:?} {refresh:?} {code:?} {verifier:?} {credentials:?}");
         assert!(!shown.contains("s3cret"), "{shown}");
         let tokens = TokenResponse {
             access_token: access,
@@ -424,6 +471,24 @@ mod tests {
             "", " ", "a b", "a\nb", "<script>", "a\"b", "a%20b", "a#b", "ü", "a\\b", "{}", "\0",
         ] {
             assert!(AuthorizationCode::new(code).is_err(), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn trap_4_a_verifier_is_of_unreserved_characters_and_may_be_as_short_as_rings_sample() {
+        let longest = "x".repeat(128);
+        // Ring's sample; RFC 7636, appendix B; each kind of character.
+        for verifier in [
+            "xxxxx",
+            "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+            "aZ09-._~",
+            &longest,
+        ] {
+            assert_eq!(CodeVerifier::new(verifier).unwrap().expose(), verifier);
+        }
+        assert!(CodeVerifier::new("x".repeat(129)).is_err());
+        for verifier in ["", " ", "a b", "a+b", "a/b", "a=", "a%20", "a\n", "ü", "\0", "\""] {
+            assert!(CodeVerifier::new(verifier).is_err(), "{verifier:?}");
         }
     }
 

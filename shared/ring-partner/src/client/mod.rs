@@ -188,8 +188,7 @@ impl Ring {
             .append_pair("client_secret", credentials.expose_secret())
             .finish();
         let body = ("application/x-www-form-urlencoded", Bytes::from(form));
-        self.tokens_for(body, vec![grant[1].1, credentials.expose_secret()])
-            .await
+        self.tokens_for(body, [grant[1].1, credentials.expose_secret()]).await
     }
 
     /// Asks the token endpoint as the older two-way model does: JSON, with the proof of PKCE (RFC 7636).
@@ -206,19 +205,25 @@ impl Ring {
             "code": code.expose(),
             "client_secret": credentials.expose_secret(),
         });
-        let secrets = vec![code.expose(), verifier.expose(), credentials.expose_secret()];
+        let secrets = [code.expose(), verifier.expose(), credentials.expose_secret()];
         self.tokens_for(("application/json", Bytes::from(request.to_string())), secrets)
             .await
     }
 
-    async fn tokens_for(&self, body: (&'static str, Bytes), secrets: Vec<&str>) -> Result<TokenResponse, Error> {
+    async fn tokens_for<const N: usize>(
+        &self,
+        body: (&'static str, Bytes),
+        secrets: [&str; N],
+    ) -> Result<TokenResponse, Error> {
+        // A server may quote the request as it stood, and there they are encoded.
+        let encoded: Vec<String> = secrets.iter().flat_map(|secret| as_sent(secret)).collect();
         let call = Call {
             endpoint: Endpoint::OAuth,
             method: Method::POST,
             url: self.0.settings.oauth_url.clone(),
             bearer: None,
             body: Some(body),
-            secrets,
+            secrets: encoded.iter().map(String::as_str).chain(secrets).collect(),
         };
         TokenResponse::parse(&self.0.once(&call).await?)
     }
@@ -230,4 +235,13 @@ impl fmt::Debug for Ring {
             .field("settings", &self.0.settings)
             .finish_non_exhaustive()
     }
+}
+
+/// How a secret stands in a form, and in a JSON string.
+fn as_sent(secret: &str) -> [String; 2] {
+    let quoted = serde_json::Value::from(secret).to_string();
+    [
+        form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
+        quoted[1..quoted.len() - 1].to_owned(),
+    ]
 }

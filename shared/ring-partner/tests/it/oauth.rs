@@ -217,6 +217,49 @@ async fn no_error_of_the_token_endpoint_quotes_a_secret() {
 }
 
 #[tokio::test]
+async fn no_error_of_the_token_endpoint_quotes_what_was_sent_as_json_or_as_a_form() {
+    let (code, verifier) = (
+        AuthorizationCode::new("s3cret+code").unwrap(),
+        CodeVerifier::new("s3cret-verifier").unwrap(),
+    );
+    // What a form encodes, and what JSON does.
+    let credentials = Credentials::new("client 1", "s3cret&=% \\\"ü").unwrap();
+    for (verifier, secrets) in [(Some(&verifier), 3), (None, 2)] {
+        for (status, nth) in [400, 401, 403, 500]
+            .into_iter()
+            .flat_map(|status| (0..secrets).map(move |nth| (status, nth)))
+        {
+            // The request comes back where an error has its words; as those are cut off, from each secret on.
+            let server = Recorder::new(move |_, asked| {
+                let (from, _) = asked
+                    .body
+                    .match_indices("s3cret")
+                    .nth(nth)
+                    .expect("each secret is sent");
+                let words = format!("can't read {}", &asked.body[from..]);
+                Some(answer_json(
+                    status,
+                    &json!({"error": words, "error_description": words, "title": words, "detail": words}),
+                ))
+            })
+            .await;
+            let asked = server.ring().exchange_code(&credentials, &code, verifier).await;
+            let told = told(&asked.unwrap_err());
+            assert!(!told.contains("s3cret"), "{told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pair_without_a_usable_access_token_comes_with_its_refresh_token() {
+    let server =
+        Recorder::answering([|| answer_json(200, &json!({"refresh_token": "rrr", "expires_in": 14400}))]).await;
+    let tokens = server.ring().refresh(&credentials(), &refresh_token()).await.unwrap();
+    assert_eq!(tokens.refresh_token.as_ref().unwrap().expose(), "rrr");
+    assert!(!tokens.has_access());
+}
+
+#[tokio::test]
 async fn a_redirect_of_the_token_endpoint_is_not_followed() {
     let other = Recorder::answering([tokens]).await;
     let target = other.url.to_string();
