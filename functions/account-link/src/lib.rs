@@ -174,10 +174,8 @@ impl App {
     }
 
     async fn keys(&self) -> Result<SigningKeys, Problem> {
-        match self.keys.get(clock::now()).await {
-            Ok(keys) => Ok(keys),
-            Err(error) => self.keys.last_known().ok_or_else(|| unavailable(&error)),
-        }
+        let keys = self.keys.get_or_last_known(clock::now()).await;
+        keys.map_err(|error| unavailable(&error))
     }
 
     /// The signing keys read anew, where a nonce fits nothing under those in memory: it may be of a key of a moment ago.

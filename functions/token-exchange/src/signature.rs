@@ -5,10 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use http::HeaderMap;
-use ring_partner::signature::{self, SignatureError};
 use shared::edge::clock;
 use shared::edge::problem::{Problem, ProblemType};
-use shared::edge::secret::{Secret, SigningKeys};
+use shared::edge::secret::{Secret, SigningKeys, signatures};
 
 /// How long the signing keys are kept in memory.
 pub(crate) const KEYS_KEPT_FOR: Duration = Duration::from_secs(300);
@@ -67,35 +66,19 @@ impl Gatekeeper {
     }
 
     async fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<bool, Problem> {
-        let signatures: Vec<_> = headers
-            .get_all("x-signature")
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .collect();
-        if signatures.is_empty() {
+        // Without one there is nothing to read the keys for.
+        if signatures(headers).next().is_none() {
             return Ok(false);
         }
-        let now = clock::now();
-        let out_of_reach = |error| {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the signing keys can't be read; Ring may send the code again"
-            );
-            Problem::new(ProblemType::Unavailable)
-        };
-        let keys = match self.keys.get(now).await {
-            Ok(keys) => keys,
-            Err(error) => self.keys.last_known().ok_or_else(|| out_of_reach(error))?,
-        };
-        match signature::verify(keys.all(), body, signatures.iter().copied()) {
-            Ok(_) => Ok(true),
-            // The key may have been changed since.
-            Err(SignatureError::Mismatch) => {
-                let anew = self.keys.reread(now).await.map_err(out_of_reach)?;
-                Ok(anew.is_some_and(|keys| signature::verify(keys.all(), body, signatures.iter().copied()).is_ok()))
+        match self.keys.verify(headers, body, clock::now()).await {
+            Ok(verified) => Ok(verified.is_ok()),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the signing keys can't be read; Ring may send the code again"
+                );
+                Err(Problem::new(ProblemType::Unavailable))
             }
-            Err(_) => Ok(false),
         }
     }
 }

@@ -23,7 +23,7 @@ pub use config::Config;
 use http::HeaderMap;
 use jiff::Timestamp;
 use lambda_http::Request;
-use ring_partner::signature::{self, SignatureError, Verified};
+use ring_partner::signature::{SignatureError, Verified};
 use ring_partner::webhook::Webhook;
 use shared::edge::batch::{BASE64, ENCODING};
 use shared::edge::problem::{Problem, ProblemType};
@@ -85,14 +85,7 @@ impl Intake {
     }
 
     async fn take(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<(), Problem> {
-        // A proxy may have joined two headers into one.
-        let signatures: Vec<_> = headers
-            .get_all("x-signature")
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .collect();
-        let verified = self.verify(&signatures, body, now).await?;
+        let verified = self.verify(headers, body, now).await?;
         self.queue.send(message(verified.body())).await.map_err(|error| {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -102,27 +95,20 @@ impl Intake {
         })
     }
 
-    async fn verify<'b>(&self, signatures: &[&str], body: &'b [u8], now: Timestamp) -> Result<Verified<'b>, Problem> {
-        let keys = match self.keys.get(now).await {
-            Ok(keys) => keys,
-            Err(error) => self.keys.last_known().ok_or_else(|| out_of_reach(&error))?,
-        };
-        let refused = match signature::verify(keys.all(), body, signatures.iter().copied()) {
-            Ok(verified) => return Ok(verified),
-            Err(refused) => refused,
-        };
-        if refused == SignatureError::NoKeys {
-            return Err(Problem::new(ProblemType::Unavailable));
+    async fn verify<'b>(&self, headers: &HeaderMap, body: &'b [u8], now: Timestamp) -> Result<Verified<'b>, Problem> {
+        let verified = self.keys.verify(headers, body, now).await;
+        match verified.map_err(|error| out_of_reach(&error))? {
+            Ok(verified) => Ok(verified),
+            Err(SignatureError::NoKeys) => Err(Problem::new(ProblemType::Unavailable)),
+            Err(refused) => {
+                tracing::warn!(
+                    reason = %refused,
+                    body.size_bytes = body.len(),
+                    "a webhook without a valid signature is refused"
+                );
+                Err(Problem::new(ProblemType::SignatureInvalid))
+            }
         }
-        // The key may have been changed since: read the secret anew before an answer that loses the event for good.
-        if refused == SignatureError::Mismatch
-            && let Some(keys) = self.keys.reread(now).await.map_err(|error| out_of_reach(&error))?
-            && let Ok(verified) = signature::verify(keys.all(), body, signatures.iter().copied())
-        {
-            return Ok(verified);
-        }
-        tracing::warn!(reason = %refused, body.size_bytes = body.len(), "a webhook without a valid signature is refused");
-        Err(Problem::new(ProblemType::SignatureInvalid))
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_secretsmanager::Client;
+use http::HeaderMap;
 use jiff::Timestamp;
 use ring_partner::oauth::Credentials;
-use ring_partner::signature::SigningKey;
+use ring_partner::signature::{self, SignatureError, SigningKey, Verified};
 use serde::Deserialize;
 
 use super::aws::Cause;
@@ -91,9 +92,12 @@ impl<T: FromSecret> Secret<T> {
         }
     }
 
-    /// The secret from memory, however old: for when it can't be read.
-    pub fn last_known(&self) -> Option<T> {
-        self.in_memory(|_| true)
+    /// The secret; from memory, however old, where it can't be read.
+    pub async fn get_or_last_known(&self, now: Timestamp) -> Result<T, SecretError> {
+        match self.get(now).await {
+            Ok(value) => Ok(value),
+            Err(error) => self.in_memory(|_| true).ok_or(error),
+        }
     }
 
     async fn read(&self, now: Timestamp, anew: bool) -> Result<T, SecretError> {
@@ -155,6 +159,32 @@ impl SigningKeys {
     pub fn all(&self) -> &[SigningKey] {
         &self.0
     }
+}
+
+impl Secret<SigningKeys> {
+    /// Verifies a body against its signatures, with every key. Where none of them fits, the key may have been changed since:
+    /// the secret is read anew before that is said.
+    pub async fn verify<'b>(
+        &self,
+        headers: &HeaderMap,
+        body: &'b [u8],
+        now: Timestamp,
+    ) -> Result<Result<Verified<'b>, SignatureError>, SecretError> {
+        let keys = self.get_or_last_known(now).await?;
+        let verified = signature::verify(keys.all(), body, signatures(headers));
+        if matches!(verified, Err(SignatureError::Mismatch))
+            && let Some(keys) = self.reread(now).await?
+        {
+            return Ok(signature::verify(keys.all(), body, signatures(headers)));
+        }
+        Ok(verified)
+    }
+}
+
+/// The values of `X-Signature` that can be read at all.
+pub fn signatures(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all("x-signature").iter();
+    values.filter_map(|value| value.to_str().ok())
 }
 
 /// `{"hmac_signing_key","hmac_signing_key_previous"}`, the secret `SIGNING_SECRET_ID`; the second may be left out.
