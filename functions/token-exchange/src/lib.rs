@@ -32,6 +32,7 @@ use shared::edge::{aws, clock};
 use shared::grant::GrantId;
 use shared::grant::access::ResolveRequest;
 use shared::grant::exchange::{Exchange, ExchangeError, Exchanged, Presented};
+use shared::grant::rescue::Rescuer;
 use shared::grant::source::{self, Source};
 use shared::grant::store::GrantTable;
 use shared::grant::vault::{Kms, Vault};
@@ -58,6 +59,7 @@ pub struct TokenExchange {
 impl TokenExchange {
     /// An exchange with these settings.
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, ring_partner::client::SettingsError> {
+        let grants = GrantTable::new(aws, &config.grants_table);
         Ok(Self {
             keys: config.url_keys,
             gatekeeper: config.signing_secret_id.map(|id| Gatekeeper {
@@ -67,16 +69,16 @@ impl TokenExchange {
             exchange: Exchange {
                 nature: System,
                 refusals: Quota::new(
-                    Table::new(aws, &config.grants_table),
+                    Table::new(aws, config.grants_table),
                     "source",
                     config.refused_codes_per_minute,
                     source::WINDOW,
                 ),
-                grants: GrantTable::new(aws, config.grants_table),
+                rescuer: Rescuer::new(grants.clone(), Queue::new(aws, config.rescue_queue_url)),
+                grants,
                 vault: Vault::new(Kms::new(aws, config.token_key_id)),
                 ring: config.ring.client()?,
                 client: Arc::new(Secret::new(aws, config.oauth_secret_id, CREDENTIALS_KEPT_FOR)),
-                rescue: Queue::new(aws, config.rescue_queue_url),
                 epoch: config.grants_epoch,
             },
             token_refresh: Function::new(aws, config.token_refresh_function, TELL_WITHIN),

@@ -10,7 +10,8 @@ use ring_partner::oauth::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::ports::{Client as _, CodeOutcome, Grants as _, Rescue as _, Rescued, RescuedGrant, TokenEndpoint as _};
+use super::ports::{Client as _, CodeOutcome, Grants as _, Rescued, RescuedGrant, TokenEndpoint as _};
+use super::rescue::Rescuer;
 use super::source::Source;
 use super::vault::{DataKey, Vault, VaultError};
 use super::{Grant, GrantId, Illegal, REFRESH_TOKEN_LIFE, Tokens};
@@ -46,7 +47,7 @@ pub struct Exchange<W: World> {
     /// Our id and secret there.
     pub client: W::Client,
     /// Where a pair goes that can't be saved.
-    pub rescue: W::Rescue,
+    pub rescuer: Rescuer<W>,
     /// The epoch of the table: raised when it is restored from a backup.
     pub epoch: u64,
     /// How many codes that Ring refuses one source may bring.
@@ -294,16 +295,7 @@ impl<W: World> Exchange<W> {
             code: code.to_owned(),
             due,
         }));
-        match self.rescue.keep(&rescued).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the rescue queue did not take a pair yet"
-                );
-                false
-            }
-        }
+        self.rescuer.keep(&rescued).await
     }
 
     /// Learns whose the grant is. When that fails now, `token-refresh` goes on with it.

@@ -313,16 +313,7 @@ impl<W: World> Refresher<W> {
     }
 
     async fn rescue(&self, pair: &RescuedPair) -> bool {
-        match self.rescuer.keep(&Rescued::Renewed(Box::new(pair.clone()))).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the rescue queue did not take a pair yet"
-                );
-                false
-            }
-        }
+        self.rescuer.keep(&Rescued::Renewed(Box::new(pair.clone()))).await
     }
 
     /// The row is not as it was when it was leased: our own write whose answer was lost, or the rescued pair, or an end that

@@ -48,9 +48,18 @@ impl<W: World> Rescuer<W> {
         Self { grants, rescue }
     }
 
-    /// Puts a pair into the queue.
-    pub async fn keep(&self, rescued: &Rescued) -> Result<(), QueueError> {
-        self.rescue.keep(rescued).await
+    /// Puts a pair into the queue; whether it is there.
+    pub async fn keep(&self, rescued: &Rescued) -> bool {
+        match self.rescue.keep(rescued).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the rescue queue did not take a pair yet"
+                );
+                false
+            }
+        }
     }
 
     /// Applies all that waits.

@@ -343,7 +343,7 @@ impl<W: World, R: Refresh> Claims<W, R> {
     }
 
     /// Saves the link, the grant's step, the used nonce, and the end of a grant that this one replaces: all or nothing. Ring
-    /// has taken the nonce, so this is tried more than once.
+    /// has taken the nonce: what is not saved now is resumed when the claim's time is up.
     async fn save(&self, grant: Grant, attempt: &Attempt, existing: Option<Link>) -> Result<Link, ClaimError> {
         let now = self.nature.now();
         let account_id = grant.account_id.clone().ok_or(ClaimError::NotFound)?;

@@ -4,12 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ring_partner::users::AccountId;
 use shared::grant::access::RefreshRequest;
 use shared::grant::ports::{Grants as _, Unclaimed};
 use shared::link::claim::{ClaimError, Linked};
-use shared::world::Nature as _;
-use simulation::house::House;
+use simulation::house::{House, paused_runtime};
 use simulation::interference::Peace;
 use simulation::ring::Character;
 
@@ -19,12 +17,7 @@ const RENEWALS: u32 = 20_000;
 const SHARDS: usize = 16;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    paused_runtime().expect("a runtime").block_on(async {
         let house = House::new(1, Character::Strict, Arc::new(Peace));
         renewals(&house).await;
         linking(&house).await;
@@ -32,12 +25,8 @@ fn main() {
 }
 
 async fn install(house: &House, name: &str) {
-    let account = AccountId::new(name).expect("letters and digits");
-    let code = house.world.all().ring.install(&account, house.world.now());
-    house
-        .exchange(&house.world.process(), &code)
-        .await
-        .expect("it is exchanged");
+    let exchanged = house.install(name).await;
+    assert!(matches!(exchanged, Some(Ok(_))), "{exchanged:?}");
     // Ring allows a hundred requests in a second.
     tokio::time::sleep(Duration::from_millis(25)).await;
 }
@@ -84,20 +73,15 @@ async fn linking(house: &House) {
     let (pages, units, bytes) = reads(&unclaimed);
     let mut rounds = Vec::new();
     for _ in 0..15 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
         // An account that nobody has: every candidate is looked at.
-        let nobody = AccountId::new("nobody").expect("letters");
-        let redirect = house.world.all().ring.redirect(&nobody, house.world.now());
+        let redirect = house.arrive("nobody").await;
         let since = Instant::now();
         let linked = house.link(&house.world.process(), "user", &redirect).await;
         rounds.push(since.elapsed());
         assert!(matches!(linked, Err(ClaimError::NotFound)), "{linked:?}");
     }
     rounds.sort();
-    let to_whole = 1_000 - u64::try_from(house.world.now().as_millisecond() % 1_000).unwrap_or(0);
-    tokio::time::sleep(Duration::from_millis(to_whole)).await;
-    let last = AccountId::new(format!("amzn1.account.A{:027}", 0)).expect("letters and digits");
-    let redirect = house.world.all().ring.redirect(&last, house.world.now());
+    let redirect = house.arrive(&format!("amzn1.account.A{:027}", 0)).await;
     let linked = house.link(&house.world.process(), "user", &redirect).await;
     assert!(matches!(linked, Ok(Linked::Now(_))), "{linked:?}");
     println!(

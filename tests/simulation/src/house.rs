@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use ring_partner::nonce::{LinkTime, Nonce};
 use ring_partner::oauth::AuthorizationCode;
 use ring_partner::signature::SigningKey;
+use ring_partner::users::AccountId;
 use shared::edge::clock::signed;
 use shared::edge::quota::Quota;
 use shared::grant::access::{Access, CallError, Refresh, RefreshOutcome, RefreshRequest};
@@ -35,6 +36,20 @@ const REFRESH_WITHIN: Duration = Duration::from_secs(8);
 pub const REFUSED_CODES: u64 = 10;
 /// A user whose e-mail address nobody knows.
 pub const NAMELESS: &str = "nameless";
+
+/// A runtime whose clock stands still until all that is done waits for it.
+pub fn paused_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+}
+
+/// The Ring account of this name.
+#[must_use]
+pub fn account(name: &str) -> AccountId {
+    AccountId::new(name).expect("letters and digits")
+}
 
 /// Ring's key.
 #[must_use]
@@ -67,6 +82,20 @@ impl House {
         }
     }
 
+    /// A user of Ring's of this name installs the app, and Ring sends the code.
+    pub async fn install(&self, name: &str) -> Option<Result<Exchanged, ExchangeError>> {
+        let code = self.world.all().ring.install(&account(name), self.world.now());
+        let process = self.world.process();
+        process.run(self.exchange(&process, &code)).await
+    }
+
+    /// A user of Ring's of this name is sent to link, at the next whole second.
+    pub async fn arrive(&self, name: &str) -> (Nonce, LinkTime) {
+        let since = u64::try_from(self.world.now().as_millisecond().rem_euclid(1_000)).unwrap_or(0);
+        tokio::time::sleep(Duration::from_millis(1_000 - since)).await;
+        self.world.all().ring.redirect(&account(name), self.world.now())
+    }
+
     /// From now on this is what may befall calls.
     pub fn interfere(&self, interference: Arc<dyn Interference>) {
         self.world.all().interference = interference;
@@ -90,7 +119,7 @@ impl House {
             vault: Vault::new(process.clone()),
             ring: process.clone(),
             client: process.clone(),
-            rescue: process.clone(),
+            rescuer: Rescuer::new(process.clone(), process.clone()),
             epoch: self.epoch,
             refusals: Quota::new(process.clone(), "source", REFUSED_CODES, WINDOW),
         };

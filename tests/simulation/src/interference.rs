@@ -1,6 +1,5 @@
 //! What may befall a call of a port, and by whose order.
 
-use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -94,11 +93,5 @@ pub struct Peace;
 impl Interference for Peace {
     fn at(&self, _call: &Call, _random: u128) -> Mischief {
         Mischief::default()
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{} {}", self.site.file(), self.site.line(), self.method)
     }
 }

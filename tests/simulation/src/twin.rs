@@ -588,7 +588,7 @@ impl Keys for Twin {
         let call = self.call(Port::Keys, "keys.data_key");
         self.happen(call, no_keys, move |_, all, _| {
             let plain = Sha256::digest(all.random().to_be_bytes()).to_vec();
-            // Wrapping is remembering: the wrapped key is a number, and the key in clear behind it.
+            // Wrapping is remembering what the key is for: nothing here is a secret.
             all.keys.insert(plain.clone(), (purpose, grant.clone()));
             Ok(NewKey {
                 plain: Zeroizing::new(plain.clone()),

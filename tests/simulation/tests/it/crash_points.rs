@@ -11,12 +11,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ring_partner::AuthorizationCode;
-use ring_partner::users::AccountId;
 use shared::grant::GrantId;
 use shared::grant::access::RefreshRequest;
 use shared::link::claim::ClaimError;
 use shared::world::Nature as _;
-use simulation::house::{House, NAMELESS};
+use simulation::house::{House, NAMELESS, account, paused_runtime};
 use simulation::interference::{Call, Fault, Interference, Mischief, Peace};
 use simulation::invariants::{Lost, hold, recover};
 use simulation::ring::Character;
@@ -230,22 +229,14 @@ const SCENARIOS: &[Scenario] = &[
 const ACCOUNT: &str = "account-1";
 const USER: &str = "user-1";
 
-fn account(name: &str) -> AccountId {
-    AccountId::new(name).expect("letters and digits")
-}
-
 async fn install(house: &House, name: &str) {
-    let code = house.world.all().ring.install(&account(name), house.world.now());
-    let process = house.world.process();
-    let _exchanged = process.run(house.exchange(&process, &code)).await;
+    let _exchanged = house.install(name).await;
     sleep(Duration::from_secs(2)).await;
 }
 
-/// The user of this name arrives from Ring's app, at a whole second, and links.
+/// The user of this name arrives from Ring's app, and links.
 async fn link(house: &House, name: &str, user: &str) -> Option<Result<(), ClaimError>> {
-    let to_whole = 1_000 - u64::try_from(house.world.now().as_millisecond() % 1_000).unwrap_or(0);
-    sleep(Duration::from_millis(to_whole)).await;
-    let redirect = house.world.all().ring.redirect(&account(name), house.world.now());
+    let redirect = house.arrive(name).await;
     let process = house.world.process();
     let linked = process.run(house.link(&process, user, &redirect)).await?;
     Some(linked.map(|_| ()))
@@ -354,9 +345,7 @@ async fn walk(house: &mut House, walk: Walk) {
             house.minute(&house.world.process(), Duration::ZERO).await;
         }
         Walk::LinkTwice => {
-            let to_whole = 1_000 - u64::try_from(house.world.now().as_millisecond() % 1_000).unwrap_or(0);
-            sleep(Duration::from_millis(to_whole)).await;
-            let redirect = house.world.all().ring.redirect(&account(ACCOUNT), house.world.now());
+            let redirect = house.arrive(ACCOUNT).await;
             for process in [process, house.world.process()] {
                 let _linked = process.run(house.link(&process, USER, &redirect)).await;
             }
@@ -365,9 +354,7 @@ async fn walk(house: &mut House, walk: Walk) {
             link(house, ACCOUNT, "user-2").await;
         }
         Walk::LinkRefused => {
-            let to_whole = 1_000 - u64::try_from(house.world.now().as_millisecond() % 1_000).unwrap_or(0);
-            sleep(Duration::from_millis(to_whole)).await;
-            let redirect = house.world.all().ring.redirect(&account(ACCOUNT), house.world.now());
+            let redirect = house.arrive(ACCOUNT).await;
             house.world.all().ring.forget_nonce(&redirect.0);
             let _refused = process.run(house.link(&process, USER, &redirect)).await;
         }
@@ -422,11 +409,7 @@ struct Run {
 }
 
 fn run(scenario: &Scenario, character: Character, strikes: &BTreeMap<usize, Fault>) -> Result<Run, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .map_err(|error| error.to_string())?;
+    let runtime = paused_runtime().map_err(|error| error.to_string())?;
     runtime.block_on(async {
         let mut house = House::new(7, character, Arc::new(Peace));
         prepare(&house, scenario.before).await;

@@ -11,7 +11,7 @@ use shared::grant::GrantId;
 use shared::grant::access::RefreshRequest;
 use shared::link::claim::ClaimError;
 use shared::world::Nature as _;
-use simulation::house::House;
+use simulation::house::{House, account, paused_runtime};
 use simulation::interference::{Call, Fault, Interference, Mischief, Port};
 use simulation::invariants::{Causes, Lost, hold, recover};
 use simulation::ring::Character;
@@ -106,7 +106,7 @@ async fn worker(house: House) {
             });
         }
         let home = dice.below(HOMES);
-        let account = AccountId::new(format!("account-{home}")).expect("letters and digits");
+        let account = account(&format!("account-{home}"));
         match dice.below(20) {
             0 => installs(&house, &process, &account, dice).await,
             1..=5 => links(&house, &process, &account, &format!("user-{home}")).await,
@@ -161,9 +161,7 @@ async fn installs(house: &House, process: &Twin, account: &AccountId, mut dice: 
 
 /// Ring's app sends its user over, who signs in and links, with some patience.
 async fn links(house: &House, process: &Twin, account: &AccountId, user: &str) {
-    let whole_second = 1_000 - u64::try_from(house.world.now().as_millisecond() % 1_000).unwrap_or(0);
-    sleep(Duration::from_millis(whole_second)).await;
-    let redirect = house.world.all().ring.redirect(account, house.world.now());
+    let redirect = house.arrive(account.as_str()).await;
     for _ in 0..4 {
         match process.run(house.link(process, user, &redirect)).await {
             Some(Err(ClaimError::NotFound | ClaimError::Unclear | ClaimError::Ring(_) | ClaimError::Store(_))) => {
@@ -194,11 +192,7 @@ struct Sum {
 
 /// Runs one seed to its end.
 fn run(seed: u64, character: Character) -> Result<Sum, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .map_err(|error| error.to_string())?;
+    let runtime = paused_runtime().map_err(|error| error.to_string())?;
     runtime.block_on(async {
         let house = House::new(seed, character, Arc::new(Chaos { seed }));
         let workers: Vec<_> = (0..WORKERS).map(|_| tokio::spawn(worker(house.clone()))).collect();

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ring_partner::AuthorizationCode;
-use ring_partner::users::AccountId;
 use shared::edge::clock::signed;
 use shared::edge::config::{Environment as _, Process};
 use shared::grant::exchange::{ExchangeError, Exchanged};
 use shared::world::Nature as _;
-use simulation::house::{House, REFUSED_CODES};
+use simulation::house::{House, REFUSED_CODES, account};
 use simulation::interference::{Call, Fault, Interference, Mischief, Peace, Port};
 use simulation::invariants::{Lost, hold, recover};
 use simulation::ring::Character;
@@ -41,11 +40,8 @@ impl Interference for Unhurried {
 /// So many accounts have installed the app; their tokens are saved.
 async fn installed(house: &House, many: u64) {
     for number in 0..many {
-        let account = AccountId::new(format!("account-{number}")).expect("letters and digits");
-        let code = house.world.all().ring.install(&account, house.world.now());
-        let process = house.world.process();
-        let exchanged = house.exchange(&process, &code).await;
-        assert!(matches!(exchanged, Ok(Exchanged::Resolved(_))), "{exchanged:?}");
+        let exchanged = house.install(&format!("account-{number}")).await;
+        assert!(matches!(exchanged, Some(Ok(Exchanged::Resolved(_)))), "{exchanged:?}");
         // Two requests each, and Ring allows a hundred in a second.
         sleep(Duration::from_millis(25)).await;
     }
@@ -247,12 +243,11 @@ async fn trap_1_a_flood_of_forged_codes_leaves_room_for_a_real_one() {
                 .is_ok()
         }));
         if number % 15_000 == 7_500 {
-            let (user, account) = (house.clone(), format!("account-{number}"));
+            let (user, name) = (house.clone(), format!("account-{number}"));
             real.insert(
                 number,
                 tokio::spawn(async move {
-                    let account = AccountId::new(account).expect("letters and digits");
-                    let code = user.world.all().ring.install(&account, user.world.now());
+                    let code = user.world.all().ring.install(&account(&name), user.world.now());
                     let since = user.world.now();
                     let exchanged = user.exchange_from("198.51.100.1", &user.world.process(), &code).await;
                     (exchanged.is_ok(), user.world.now().duration_since(since))
