@@ -30,11 +30,20 @@ pub enum Endpoint {
     Devices,
     /// Clips and snapshots.
     Media,
+    /// Live sessions.
+    Live,
 }
 
 impl Endpoint {
     /// All of them, in the order of their declaration.
-    pub(crate) const ALL: [Self; 5] = [Self::OAuth, Self::Users, Self::Integrations, Self::Devices, Self::Media];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::OAuth,
+        Self::Users,
+        Self::Integrations,
+        Self::Devices,
+        Self::Media,
+        Self::Live,
+    ];
 }
 
 /// What the one who asked can do about an error.
@@ -450,7 +459,12 @@ mod tests {
             (503, wait),
             (504, wait),
         ] {
-            for endpoint in [Endpoint::Devices, Endpoint::Media, Endpoint::Integrations] {
+            for endpoint in [
+                Endpoint::Devices,
+                Endpoint::Media,
+                Endpoint::Integrations,
+                Endpoint::Live,
+            ] {
                 assert_eq!(read(endpoint, status, "{}").decision(), decision, "{status}");
             }
         }

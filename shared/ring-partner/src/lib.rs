@@ -1,7 +1,7 @@
 //! The Ring Partner API, typed: what Ring signs and sends, and a client for what it answers.
 //!
 //! `signature`, `nonce` and `webhook` are pure: bytes, keys and the time go in, typed values come out. `oauth`,
-//! `users`, `integrations`, `devices` and `media` are the nouns of Ring's documentation, and `client` asks for them
+//! `users`, `integrations`, `devices`, `media` and `whep` are the nouns of Ring's documentation, and `client` asks for them
 //! with time-outs, bounds, a budget and a circuit breaker. What is left out: storage, queues and any cloud's SDK, the
 //! environment, and every clock but the monotonic one that the client's waits need.
 #![doc = include_str!("../README.md")]
@@ -17,6 +17,7 @@ mod opaque;
 pub mod signature;
 pub mod users;
 pub mod webhook;
+pub mod whep;
 
 pub use client::{Ring, Settings};
 pub use devices::{Device, DeviceId};

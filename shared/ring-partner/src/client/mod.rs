@@ -11,6 +11,7 @@ mod breaker;
 mod budget;
 mod downloads;
 mod listing;
+mod live;
 mod redirects;
 mod settings;
 mod transport;
@@ -24,6 +25,7 @@ use serde::Serialize;
 use url::form_urlencoded;
 
 use crate::error::{Endpoint, NotSent};
+use crate::whep::{Offer, OpenError, Session, SessionUrl};
 use crate::{
     AccessToken, AuthorizationCode, ClipRequest, CodeVerifier, Credentials, Device, DeviceId, Error, Integration,
     IntegrationStatus, Media, Nonce, RefreshToken, SnapshotRequest, TokenError, TokenResponse, User,
@@ -169,6 +171,18 @@ impl Ring {
         self.0
             .download(token, device, "image", request, &["image/jpeg", "image/png"])
             .await
+    }
+
+    /// Opens a live session, in one attempt: Ring opens another one each time that it is asked, and each drains a battery. The
+    /// error tells whether one may be open. Ring: Starting a Live Video Session.
+    pub async fn open_live(&self, token: &AccessToken, device: &DeviceId, offer: &Offer) -> Result<Session, OpenError> {
+        self.0.open_live(token, device, offer).await
+    }
+
+    /// Closes a live session; one that Ring does not know (any more) is closed. A session of another origin than Ring's API is
+    /// not asked about. Ring: Closing a Session.
+    pub async fn close_live(&self, token: &AccessToken, session: &SessionUrl) -> Result<(), Error> {
+        self.0.close_live(token, session).await
     }
 
     fn integration<'c>(&self, method: Method, token: &'c AccessToken) -> Call<'c> {

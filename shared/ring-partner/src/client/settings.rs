@@ -30,6 +30,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// The time for a whole exchange, each attempt for itself; of media, the time until its headers are there.
     pub timeout: Duration,
+    /// The time for Ring to open a live session: a device on a battery has to wake up first.
+    pub live_timeout: Duration,
     /// The longest wait for the next bytes of media.
     pub media_idle_timeout: Duration,
     /// The longest that one piece of media may take.
@@ -64,6 +66,7 @@ impl Settings {
             budget_shared_by: 1,
             connect_timeout: Duration::from_secs(2),
             timeout: Duration::from_secs(10),
+            live_timeout: Duration::from_secs(15),
             media_idle_timeout: Duration::from_secs(15),
             media_timeout: Duration::from_secs(600),
             // Fifteen minutes of 1080p at a rate that no doorbell has (9 Mbit/s).
@@ -126,6 +129,7 @@ impl Settings {
             ("budget_shared_by", self.budget_shared_by == 0),
             ("connect_timeout", self.connect_timeout.is_zero()),
             ("timeout", self.timeout.is_zero()),
+            ("live_timeout", self.live_timeout.is_zero()),
             ("media_idle_timeout", self.media_idle_timeout.is_zero()),
             ("media_timeout", self.media_timeout.is_zero()),
             ("media_limit", self.media_limit == 0),

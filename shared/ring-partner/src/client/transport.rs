@@ -135,23 +135,28 @@ impl Transport {
 
     /// Makes a request that must not be made again, on a connection of its own.
     pub(super) async fn once(&self, call: &Call<'_>) -> Result<Bytes, Error> {
-        let client = match self.fresh.get() {
-            Some(client) => client,
-            None => {
-                let client = http_client(&self.settings)
-                    .pool_max_idle_per_host(0)
-                    .build()
-                    .map_err(|error| Error::NotSent(NotSent::Unreachable(Box::new(error))))?;
-                self.fresh.get_or_init(|| client)
-            }
-        };
-        self.exchange(client, call).await
+        self.exchange(self.fresh()?, call).await
     }
 
     /// Sends a request whose answer's body is not read here: what media comes by.
     pub(super) async fn open(&self, call: &Call<'_>) -> Result<reqwest::Response, Error> {
+        self.head(&self.pooled, call, Instant::now() + self.settings.timeout)
+            .await
+    }
+
+    /// The same for a request that must not be made again, on a connection of its own.
+    pub(super) async fn open_once(&self, call: &Call<'_>, deadline: Instant) -> Result<reqwest::Response, Error> {
+        self.head(self.fresh()?, call, deadline).await
+    }
+
+    async fn head(
+        &self,
+        client: &reqwest::Client,
+        call: &Call<'_>,
+        deadline: Instant,
+    ) -> Result<reqwest::Response, Error> {
         self.guarded(call, async {
-            let answer = timeout(self.settings.timeout, self.send(&self.pooled, call))
+            let answer = timeout_at(deadline.into(), self.send(client, call))
                 .await
                 .map_err(|_| timed_out())??;
             if answer.status().is_client_error() || answer.status().is_server_error() {
@@ -160,6 +165,17 @@ impl Transport {
             Ok(answer)
         })
         .await
+    }
+
+    fn fresh(&self) -> Result<&reqwest::Client, Error> {
+        if let Some(client) = self.fresh.get() {
+            return Ok(client);
+        }
+        let client = http_client(&self.settings)
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(|error| Error::NotSent(NotSent::Unreachable(Box::new(error))))?;
+        Ok(self.fresh.get_or_init(|| client))
     }
 
     /// The error in an answer that is of no use.
@@ -191,16 +207,14 @@ impl Transport {
 
     async fn exchange(&self, client: &reqwest::Client, call: &Call<'_>) -> Result<Bytes, Error> {
         self.guarded(call, async {
-            let deadline = tokio::time::Instant::now() + self.settings.timeout;
-            let answer = timeout_at(deadline, self.send(client, call))
+            let deadline = Instant::now() + self.settings.timeout;
+            let answer = timeout_at(deadline.into(), self.send(client, call))
                 .await
                 .map_err(|_| timed_out())??;
             if !answer.status().is_success() {
                 return Err(self.error(call, answer).await);
             }
-            timeout_at(deadline, whole(answer, self.settings.body_limit))
-                .await
-                .map_err(|_| timed_out())?
+            whole_by(deadline, answer, self.settings.body_limit).await
         })
         .await
     }
@@ -274,7 +288,13 @@ fn http_client(settings: &Settings) -> reqwest::ClientBuilder {
         .connect_timeout(settings.connect_timeout)
 }
 
-/// Reads a whole body within its bound.
+/// Reads a whole body within its bounds.
+pub(super) async fn whole_by(deadline: Instant, answer: reqwest::Response, limit: usize) -> Result<Bytes, Error> {
+    timeout_at(deadline.into(), whole(answer, limit))
+        .await
+        .map_err(|_| timed_out())?
+}
+
 async fn whole(mut answer: reqwest::Response, limit: usize) -> Result<Bytes, Error> {
     let mut body = BytesMut::new();
     while let Some(bytes) = answer.chunk().await.map_err(|error| Error::Unclear(broken(error)))? {

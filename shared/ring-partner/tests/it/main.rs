@@ -8,3 +8,4 @@ mod media;
 mod oauth;
 mod recorder;
 mod users;
+mod whep;
