@@ -233,6 +233,12 @@ fn a_link_a_refusal_and_an_unlinking_stand_in_the_audit_trail() {
             let nonce = home.confirm().await?;
             let other = Home::of_strangers(stack, &json!([])).await?;
             assert_eq!(other.link_with(&nonce).await?.status, StatusCode::CONFLICT);
+            // Its user takes it, and the other comes with it again.
+            home.link_with(&nonce)
+                .await?
+                .must_be(StatusCode::CREATED, "it is linked anew")?;
+            let preview = other.call(Method::POST, "/v1/links/preview", Some(&nonce)).await?;
+            assert_eq!(preview.status, StatusCode::CONFLICT);
             let links = home.call(Method::GET, "/v1/links", None).await?;
             let link = links.body["items"][0]["id"].as_str().expect("a link").to_owned();
             home.call(Method::DELETE, &format!("/v1/links/{link}"), None)
@@ -245,7 +251,16 @@ fn a_link_a_refusal_and_an_unlinking_stand_in_the_audit_trail() {
                 .map(|row| row["deed"].as_s().cloned().expect("a deed"))
                 .collect();
             deeds.sort();
-            assert_eq!(deeds, ["link_refused_taken", "linked", "unlinked"]);
+            assert_eq!(
+                deeds,
+                [
+                    "link_refused_taken",
+                    "link_refused_taken",
+                    "linked",
+                    "linked",
+                    "unlinked"
+                ]
+            );
             let users: std::collections::BTreeSet<_> = rows.iter().map(|row| format!("{:?}", row["user_id"])).collect();
             assert_eq!(users.len(), 2, "who was refused is another");
             let all = format!("{rows:?}");

@@ -26,7 +26,6 @@ use ring_partner::Ring;
 use ring_partner::error::Decision;
 use ring_partner::integrations::IntegrationStatus;
 use ring_partner::nonce::{LinkTime, Nonce};
-use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 use shared::audit::store::Audit;
 use shared::audit::{Deed, Entry};
@@ -87,6 +86,7 @@ impl App {
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, ring_partner::client::SettingsError> {
         let ring = config.ring.client()?;
         let grants = GrantTable::new(aws, config.grants_table);
+        let audit = Audit::new(aws, config.audit_table, config.audit_retention_days);
         let attempts = Quota::new(
             Table::new(aws, &config.links_table),
             "link",
@@ -114,6 +114,7 @@ impl App {
                 grants: grants.clone(),
                 links: links.clone(),
                 effects: Downstream {
+                    audit: audit.clone(),
                     devices: Devices::new(aws, config.devices_table),
                     events: Events::new(aws, config.events_table),
                     events_queue: Queue::new(aws, config.events_queue_url),
@@ -125,7 +126,7 @@ impl App {
             ring,
             grants,
             links,
-            audit: Audit::new(aws, config.audit_table, config.audit_retention_days),
+            audit,
             attempts,
             access,
         })
@@ -143,21 +144,23 @@ impl App {
 
     /// Whether this user may try to link now. What a nonce is matched over is large, and a nonce could be guessed at.
     async fn may_try(&self, user: &SignedIn) -> Result<(), Problem> {
-        match self.attempts.take(&user.user_id, clock::now()).await {
-            Ok(_place) => Ok(()),
-            Err(spent) => Err(Problem::new(ProblemType::RateLimited).retry_after(spent.retry_after.as_secs().max(1))),
-        }
+        let spent = self.attempts.spend(&user.user_id, clock::now()).await;
+        spent.map_err(|spent| Problem::new(ProblemType::RateLimited).retry_after(spent.retry_after.as_secs().max(1)))
     }
 
-    async fn audit(&self, user: &SignedIn, deed: Deed, account_id: Option<AccountId>, link_id: Option<String>) {
-        let entry = Entry {
-            at: clock::now(),
-            user_id: user.user_id.clone(),
-            deed,
-            account_id,
-            link_id,
-        };
-        self.audit.write(&entry).await;
+    /// Why there is no link for this user; that an account is another user's goes into the audit trail.
+    async fn refused(&self, user: &SignedIn, error: ClaimError) -> Problem {
+        if let ClaimError::Taken(account) = &error {
+            let entry = Entry {
+                at: clock::now(),
+                user_id: user.user_id.clone(),
+                deed: Deed::LinkRefusedTaken,
+                account_id: Some(account.clone()),
+                link_id: None,
+            };
+            self.audit.write(&entry).await;
+        }
+        problem_of(error)
     }
 
     /// The user's link of this id.
@@ -279,10 +282,10 @@ async fn preview(
     if let Some(keys) = app.newer_keys(&found).await {
         found = app.claims.matching(&user.user_id, &nonce, &time, keys.all()).await;
     }
-    let found = found.map_err(problem_of)?;
     let (grant, account) = match found {
-        Match::Waiting(grant, account) => (grant, account),
-        Match::Linked(link) => (link.grant_id.clone(), link.account_id.clone()),
+        Ok(Match::Waiting(grant, account)) => (grant, account),
+        Ok(Match::Linked(link)) => (link.grant_id.clone(), link.account_id.clone()),
+        Err(error) => return Err(app.refused(&user, error).await),
     };
     let ring = &app.ring;
     let ring_user = app
@@ -317,19 +320,9 @@ async fn create(
         linked = app.claims.link(&attempt, keys.all()).await;
     }
     let (link, status) = match linked {
-        Ok(Linked::Now(link)) => {
-            let (account, id) = (Some(link.account_id.clone()), Some(link.id.clone()));
-            app.audit(&user, Deed::Linked, account, id).await;
-            (link, StatusCode::CREATED)
-        }
+        Ok(Linked::Now(link)) => (link, StatusCode::CREATED),
         Ok(Linked::Before(link)) => (link, StatusCode::OK),
-        Err(error) => {
-            if let ClaimError::Taken(account) = &error {
-                app.audit(&user, Deed::LinkRefusedTaken, Some(account.clone()), None)
-                    .await;
-            }
-            return Err(problem_of(error));
-        }
+        Err(error) => return Err(app.refused(&user, error).await),
     };
     tracing::info!(
         link.id = link.id,
@@ -420,12 +413,10 @@ async fn change(
 
 async fn unlink(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {
     let link = app.link_of(&user, &id).await?;
-    let account = link.account_id.clone();
     app.settler
         .unlink(link, EndReason::Unlinked)
         .await
         .map_err(|error| unavailable(&error))?;
-    app.audit(&user, Deed::Unlinked, Some(account), Some(id.clone())).await;
     tracing::info!(link.id = id, user.id = user.user_id, "link {id} is unlinked");
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -8,6 +8,7 @@
 //! | 200 `{}` | the tokens are saved, now or when the code came before |
 //! | 400 | there is no usable code, or Ring refuses it |
 //! | 404 | the key in the path is not ours, or Ring's signature is required and missing |
+//! | 413 | body or query have more than 4 KiB |
 //! | 503 | Ring, the table or the key is out of reach; or the source has brought too many codes that Ring refused |
 
 mod code;

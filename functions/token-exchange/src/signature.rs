@@ -43,13 +43,22 @@ pub(crate) struct Gatekeeper {
     pub(crate) is_required: bool,
 }
 
+/// What a request's signature is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signature {
+    Verified,
+    Wrong,
+    Missing,
+}
+
 impl Gatekeeper {
     /// Whether a request with this raw body may pass.
     pub(crate) async fn look(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
-        let verified = self.verify(headers, body).await;
-        let outcome = match &verified {
-            Ok(true) => "verified",
-            Ok(false) => "not verified",
+        let signature = self.signature(headers, body).await;
+        let outcome = match &signature {
+            Ok(Signature::Verified) => "verified",
+            Ok(Signature::Wrong) => "wrong",
+            Ok(Signature::Missing) => "missing",
             Err(_) => "not looked at, as the keys are out of reach",
         };
         tracing::info!(
@@ -57,21 +66,22 @@ impl Gatekeeper {
             outcome,
             "the signature of a code is {outcome}"
         );
-        match verified {
+        match signature {
             _ if !self.is_required => Ok(()),
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Problem::new(ProblemType::NotFound)),
+            Ok(Signature::Verified) => Ok(()),
+            Ok(Signature::Wrong | Signature::Missing) => Err(Problem::new(ProblemType::NotFound)),
             Err(problem) => Err(problem),
         }
     }
 
-    async fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<bool, Problem> {
+    async fn signature(&self, headers: &HeaderMap, body: &[u8]) -> Result<Signature, Problem> {
         // Without one there is nothing to read the keys for.
         if signatures(headers).next().is_none() {
-            return Ok(false);
+            return Ok(Signature::Missing);
         }
         match self.keys.verify(headers, body, clock::now()).await {
-            Ok(verified) => Ok(verified.is_ok()),
+            Ok(Ok(_)) => Ok(Signature::Verified),
+            Ok(Err(_)) => Ok(Signature::Wrong),
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,

@@ -32,6 +32,10 @@ pub struct Config {
     pub rescue_queue_url: String,
     /// `GRANTS_EPOCH`: raised when the table of grants is restored from a backup.
     pub grants_epoch: u64,
+    /// `AUDIT_TABLE`.
+    pub audit_table: String,
+    /// `AUDIT_RETENTION_DAYS`: for how long the audit trail keeps an entry.
+    pub audit_retention_days: u64,
     /// `COMPLETE_LINK`: `at-once` or `after-setup`.
     pub complete_link: CompleteLink,
     /// `LINK_LEEWAY_MS`: how far ahead of our clock a link's time may lie.
@@ -56,6 +60,8 @@ impl Config {
             token_key_id: required(env, "TOKEN_KEY_ID")?,
             rescue_queue_url: required(env, "RESCUE_QUEUE_URL")?,
             grants_epoch: parsed(env, "GRANTS_EPOCH")?,
+            audit_table: required(env, "AUDIT_TABLE")?,
+            audit_retention_days: parsed(env, "AUDIT_RETENTION_DAYS")?,
             complete_link: parsed(env, "COMPLETE_LINK")?,
             link_leeway: milliseconds(env, "LINK_LEEWAY_MS")?,
             refused_share_percent: parsed(env, "REFUSED_SHARE_PERCENT")?,

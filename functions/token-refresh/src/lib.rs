@@ -20,6 +20,7 @@ use lambda_runtime::{Error, LambdaEvent};
 use ring_partner::error::Decision;
 use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
+use shared::audit::store::Audit;
 use shared::device::store::Devices;
 use shared::edge::aws;
 use shared::edge::bus::Bus;
@@ -227,6 +228,7 @@ impl TokenRefresh<Deployed> {
             due,
             ring: ring(pace.links, 1)?,
             effects: Downstream {
+                audit: Audit::new(aws, config.audit_table, config.audit_retention_days),
                 devices: Devices::new(aws, config.devices_table),
                 events: Events::new(aws, config.events_table),
                 events_queue: Queue::new(aws, config.events_queue_url),

@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
+use crate::edge::key;
+
 pub mod store;
 
 /// One thing that somebody did.
@@ -32,4 +34,59 @@ pub enum Deed {
     LinkRefusedTaken,
     /// Unlinked an account.
     Unlinked,
+    /// Removed the app at Ring, which ended the link.
+    RemovedAtRing,
+}
+
+impl Entry {
+    /// Its id: the same entry has the same, so that it stands in the trail once, however often it is written.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let account = self.account_id.as_ref().map_or("", AccountId::as_str);
+        let link = self.link_id.as_deref().unwrap_or_default();
+        let (deed, at) = (format!("{:?}", self.deed), self.at.to_string());
+        key::derived("aud", &[&self.user_id, &deed, account, link, &at])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_twice_has_one_id_and_each_part_tells_entries_apart() {
+        let entry = Entry {
+            at: Timestamp::from_second(1_770_000_000).unwrap(),
+            user_id: "usr_1".to_owned(),
+            deed: Deed::Linked,
+            account_id: AccountId::new("account").ok(),
+            link_id: Some("lnk_1".to_owned()),
+        };
+        let others = [
+            Entry {
+                at: entry.at + jiff::Span::new().milliseconds(1),
+                ..entry.clone()
+            },
+            Entry {
+                user_id: "usr_2".to_owned(),
+                ..entry.clone()
+            },
+            Entry {
+                deed: Deed::Unlinked,
+                ..entry.clone()
+            },
+            Entry {
+                account_id: None,
+                ..entry.clone()
+            },
+            Entry {
+                link_id: None,
+                ..entry.clone()
+            },
+        ];
+        assert_eq!(entry.id(), entry.clone().id());
+        for other in others {
+            assert_ne!(entry.id(), other.id(), "{other:?}");
+        }
+    }
 }

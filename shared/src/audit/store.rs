@@ -8,8 +8,10 @@ use serde::Serialize;
 
 use super::Entry;
 use crate::edge::clock::signed;
-use crate::edge::key;
 use crate::edge::table::{Key, StoreError, Table, row};
+
+/// How long an answer may wait for the trail.
+const WRITE_WITHIN: Duration = Duration::from_secs(4);
 
 #[derive(Serialize)]
 struct EntryRow<'e> {
@@ -35,33 +37,45 @@ impl Audit {
         }
     }
 
-    /// Writes an entry. What it tells of has happened: that it can't be written undoes nothing, and is loud.
+    /// Writes an entry of something that leaves nothing behind to write it later. It has happened: that it can't be written
+    /// undoes nothing, and is loud.
     pub async fn write(&self, entry: &Entry) {
         let waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(50))
             .with_max_times(3)
             .with_jitter();
-        // One key for all tries, so that a lost answer makes no second entry.
-        let id = key::random("aud");
-        let written = (async || self.put(entry, &id).await).retry(waits).await;
-        if let Err(error) = written {
-            tracing::error!(
-                alarm = "audit_not_written",
-                deed = ?entry.deed,
-                user.id = entry.user_id,
-                error = &error as &dyn std::error::Error,
-                "an entry of the audit trail is not written"
-            );
-        }
+        let written = (async || self.keep(entry).await).retry(waits);
+        let error = match tokio::time::timeout(WRITE_WITHIN, written).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        tracing::error!(
+            alarm = "audit_not_written",
+            deed = ?entry.deed,
+            user.id = entry.user_id,
+            error,
+            "an entry of the audit trail is not written"
+        );
     }
 
-    async fn put(&self, entry: &Entry, id: &str) -> Result<(), StoreError> {
-        let key = Key::new(format!("user#{}", entry.user_id), format!("{}#{id}", entry.at));
+    /// Keeps an entry, once, however often.
+    pub async fn keep(&self, entry: &Entry) -> Result<(), StoreError> {
+        let key = Key::new(
+            format!("user#{}", entry.user_id),
+            format!("{}#{}", entry.at, entry.id()),
+        );
         let expires_at = (entry.at + signed(self.kept_for)).as_second();
-        self.table
-            .put(row(&key, &EntryRow { entry, expires_at })?)
+        let put = self.table.put(row(&key, &EntryRow { entry, expires_at })?);
+        match put
+            .condition_expression("attribute_not_exists(pk)")
             .send()
-            .await?;
-        Ok(())
+            .await
+            .map_err(StoreError::from)
+        {
+            // It stands there already.
+            Ok(_) | Err(StoreError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -7,8 +7,8 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::clock::signed;
 use super::key;
@@ -16,19 +16,38 @@ use super::table::{Key, StoreError, Table, number};
 
 /// The most keys whose spent quota a process remembers.
 const MOST_REMEMBERED: usize = 10_000;
+/// How long somebody waits for a place while others have all of them in hand.
+const WAIT_FOR_A_PLACE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN_EVERY: Duration = Duration::from_millis(200);
 
 /// Where counts are kept.
 pub trait Counters: Clone + Debug + Send + Sync + 'static {
-    /// Adds one to the count `key`, unless it is `most` already: then `false`. The count may be forgotten at `forget_at`.
-    fn take(&self, key: &str, most: u64, forget_at: Timestamp)
-    -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Takes one of `most` places of `key`, where there is one. The count may be forgotten at `forget_at`.
+    fn take(
+        &self,
+        key: &str,
+        most: u64,
+        forget_at: Timestamp,
+    ) -> impl Future<Output = Result<Result<(), Full>, StoreError>> + Send;
 
-    /// Takes one from the count `key`.
+    /// A place that was taken is used up.
+    fn use_up(&self, key: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// A place that was taken is free again.
     fn give_back(&self, key: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// All are taken, and some of them may be given back.
+    Busy,
+    /// All are used up.
+    UsedUp,
+}
+
 impl Counters for Table {
-    async fn take(&self, key: &str, most: u64, forget_at: Timestamp) -> Result<bool, StoreError> {
+    async fn take(&self, key: &str, most: u64, forget_at: Timestamp) -> Result<Result<(), Full>, StoreError> {
         let update = self
             .update(&count_key(key))
             .update_expression("ADD taken :one SET expires_at = :forget_at")
@@ -36,11 +55,24 @@ impl Counters for Table {
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":most", number(most))
             .expression_attribute_values(":forget_at", number(forget_at.as_second()));
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
-            Err(error) => Err(error.into()),
+        match update.send().await.map_err(StoreError::from) {
+            Ok(_) => Ok(Ok(())),
+            Err(StoreError::Conflict) => {
+                let count: Option<Count> = self.get(&count_key(key)).await?;
+                let used_up = count.is_some_and(|count| count.used >= most);
+                Ok(Err(if used_up { Full::UsedUp } else { Full::Busy }))
+            }
+            Err(error) => Err(error),
         }
+    }
+
+    async fn use_up(&self, key: &str) -> Result<(), StoreError> {
+        self.update(&count_key(key))
+            .update_expression("ADD used :one")
+            .expression_attribute_values(":one", number(1))
+            .send()
+            .await?;
+        Ok(())
     }
 
     async fn give_back(&self, key: &str) -> Result<(), StoreError> {
@@ -53,6 +85,12 @@ impl Counters for Table {
             .await?;
         Ok(())
     }
+}
+
+#[derive(Deserialize)]
+struct Count {
+    #[serde(default)]
+    used: u64,
 }
 
 fn count_key(key: &str) -> Key {
@@ -70,8 +108,9 @@ pub struct Quota<C> {
     spent: Arc<Mutex<BTreeMap<String, i64>>>,
 }
 
-/// A place within a quota. It is used up unless it is given back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A place within a quota, in hand: it is used up or given back. One that is forgotten, as its holder died, is nobody's for
+/// the rest of its window.
+#[derive(Debug)]
 pub struct Place(String);
 
 /// There is no place left.
@@ -94,21 +133,54 @@ impl<C: Counters> Quota<C> {
         }
     }
 
-    /// Takes a place for `key`, which is kept as a hash: it may be personal.
-    pub async fn take(&self, key: &str, now: Timestamp) -> Result<Place, Spent> {
-        let (window, left) = self.window_at(now);
+    /// Uses a place for `key`, which is kept as a hash: it may be personal.
+    pub async fn spend(&self, key: &str, now: Timestamp) -> Result<(), Spent> {
+        let (window, retry_after) = self.window_at(now);
         let key = key::derived(self.name, &[key]);
-        if self.is_spent(&key, window) {
-            return Err(Spent { retry_after: left });
+        match self.place(&key, window, now).await {
+            Ok(_) => Ok(()),
+            // What is spent is never given back.
+            Err(Full::Busy | Full::UsedUp) => {
+                self.remember(key, window);
+                Err(Spent { retry_after })
+            }
+        }
+    }
+
+    /// Takes a place for `key` in hand. Who finds all of them in others' hands waits for a while: they may be given back.
+    pub async fn hold(&self, key: &str, now: Timestamp) -> Result<Place, Spent> {
+        let key = key::derived(self.name, &[key]);
+        let mut waited = Duration::ZERO;
+        loop {
+            let now = now + signed(waited);
+            let (window, left) = self.window_at(now);
+            match self.place(&key, window, now).await {
+                Ok(place) => return Ok(place),
+                Err(Full::Busy) if waited < WAIT_FOR_A_PLACE => {
+                    tokio::time::sleep(LOOK_AGAIN_EVERY).await;
+                    waited += LOOK_AGAIN_EVERY;
+                }
+                Err(Full::Busy) => {
+                    let retry_after = WAIT_FOR_A_PLACE;
+                    return Err(Spent { retry_after });
+                }
+                Err(Full::UsedUp) => {
+                    self.remember(key, window);
+                    return Err(Spent { retry_after: left });
+                }
+            }
+        }
+    }
+
+    /// A place, or why there is none.
+    async fn place(&self, key: &str, window: i64, now: Timestamp) -> Result<Place, Full> {
+        if self.is_spent(key, window) {
+            return Err(Full::UsedUp);
         }
         let place = Place(format!("{key}#{window}"));
         let forget_at = now + signed(self.window * 2);
         match self.counters.take(&place.0, self.most, forget_at).await {
-            Ok(true) => Ok(place),
-            Ok(false) => {
-                self.remember(key, window);
-                Err(Spent { retry_after: left })
-            }
+            Ok(taken) => taken.map(|()| place),
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -120,15 +192,22 @@ impl<C: Counters> Quota<C> {
         }
     }
 
+    /// A place in hand is used up.
+    pub async fn use_up(&self, place: Place) {
+        let used = self.counters.use_up(&place.0).await;
+        self.told(used, "a place is not known to be used up");
+    }
+
     /// Gives a place back, as it was not needed.
     pub async fn give_back(&self, place: Place) {
-        if let Err(error) = self.counters.give_back(&place.0).await {
-            // It comes back with the next window.
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                quota = self.name,
-                "a place is not given back"
-            );
+        let given_back = self.counters.give_back(&place.0).await;
+        self.told(given_back, "a place is not given back");
+    }
+
+    /// What the table was not told is mended by the next window.
+    fn told(&self, told: Result<(), StoreError>, what: &str) {
+        if let Err(error) = told {
+            tracing::warn!(error = &error as &dyn std::error::Error, quota = self.name, "{what}");
         }
     }
 
@@ -159,22 +238,43 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Counts in memory, and how often it was asked.
+    #[derive(Clone, Copy, Debug, Default)]
+    struct Places {
+        taken: u64,
+        used: u64,
+    }
+
     #[derive(Clone, Debug, Default)]
-    struct Memory(Arc<Mutex<(BTreeMap<String, u64>, usize)>>);
+    struct Memory {
+        counts: Arc<Mutex<BTreeMap<String, Places>>>,
+        asked: Arc<Mutex<usize>>,
+    }
+
+    impl Memory {
+        fn count<T>(&self, key: &str, change: impl FnOnce(&mut Places) -> T) -> T {
+            change(self.counts.lock().unwrap().entry(key.to_owned()).or_default())
+        }
+    }
 
     impl Counters for Memory {
-        async fn take(&self, key: &str, most: u64, _forget_at: Timestamp) -> Result<bool, StoreError> {
-            let mut kept = self.0.lock().unwrap();
-            kept.1 += 1;
-            let taken = kept.0.entry(key.to_owned()).or_default();
-            let may = *taken < most;
-            *taken += u64::from(may);
-            Ok(may)
+        async fn take(&self, key: &str, most: u64, _at: Timestamp) -> Result<Result<(), Full>, StoreError> {
+            *self.asked.lock().unwrap() += 1;
+            Ok(self.count(key, |places| {
+                if places.taken < most {
+                    places.taken += 1;
+                    return Ok(());
+                }
+                Err(if places.used < most { Full::Busy } else { Full::UsedUp })
+            }))
+        }
+
+        async fn use_up(&self, key: &str) -> Result<(), StoreError> {
+            self.count(key, |places| places.used += 1);
+            Ok(())
         }
 
         async fn give_back(&self, key: &str) -> Result<(), StoreError> {
-            *self.0.lock().unwrap().0.entry(key.to_owned()).or_default() -= 1;
+            self.count(key, |places| places.taken -= 1);
             Ok(())
         }
     }
@@ -191,12 +291,12 @@ mod tests {
     async fn a_quota_is_spent_for_its_key_and_its_window_alone() {
         let quota = quota(&Memory::default());
         for _ in 0..3 {
-            quota.take("one", at(0)).await.unwrap();
+            quota.spend("one", at(0)).await.unwrap();
         }
-        let spent = quota.take("one", at(10)).await.unwrap_err();
+        let spent = quota.spend("one", at(10)).await.unwrap_err();
         assert_eq!(spent.retry_after, Duration::from_secs(50));
-        quota.take("other", at(10)).await.unwrap();
-        quota.take("one", at(60)).await.unwrap();
+        quota.spend("other", at(10)).await.unwrap();
+        quota.spend("one", at(60)).await.unwrap();
     }
 
     #[tokio::test]
@@ -204,13 +304,41 @@ mod tests {
         let memory = Memory::default();
         let quota = quota(&memory);
         for _ in 0..100 {
-            let place = quota.take("one", at(0)).await.unwrap();
+            let place = quota.hold("one", at(0)).await.unwrap();
             quota.give_back(place).await;
         }
-        for _ in 0..1_000 {
-            let _spent = quota.take("two", at(1)).await;
+        for _ in 0..3 {
+            let place = quota.hold("two", at(1)).await.unwrap();
+            quota.use_up(place).await;
         }
-        assert_eq!(memory.0.lock().unwrap().1, 100 + 4, "the rest was remembered");
+        for _ in 0..1_000 {
+            assert!(quota.hold("two", at(1)).await.is_err());
+        }
+        assert_eq!(*memory.asked.lock().unwrap(), 100 + 4, "the rest was remembered");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_all_places_in_others_hands_waits_for_one_and_nobody_is_taken_for_spent() {
+        let quota = quota(&Memory::default());
+        let held = |_| async {
+            let place = quota.hold("one", at(0)).await?;
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            quota.give_back(place).await;
+            Ok::<(), Spent>(())
+        };
+        let served = futures_util::future::join_all((0..18).map(held)).await;
+        assert!(served.iter().all(Result::is_ok), "{served:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_a_place_has_an_end() {
+        let quota = quota(&Memory::default());
+        for _ in 0..3 {
+            let _in_hand = quota.hold("one", at(0)).await.unwrap();
+        }
+        let begun = tokio::time::Instant::now();
+        assert!(quota.hold("one", at(0)).await.is_err());
+        assert_eq!(begun.elapsed(), WAIT_FOR_A_PLACE);
     }
 
     proptest! {
@@ -221,7 +349,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let mut taken = BTreeMap::new();
             for second in seconds {
-                if runtime.block_on(quota.take("one", at(second))).is_ok() {
+                if runtime.block_on(quota.spend("one", at(second))).is_ok() {
                     *taken.entry(at(second).as_second() / 60).or_insert(0) += 1;
                 }
             }

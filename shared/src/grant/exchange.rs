@@ -137,10 +137,11 @@ struct Ready {
 impl<W: World> Exchange<W> {
     /// Exchanges a code, once, however often it comes.
     pub async fn exchange(&self, presented: &Presented) -> Result<Exchanged, ExchangeError> {
-        let place = self.refusals.take(presented.source.as_str(), self.nature.now()).await?;
+        let place = self.refusals.hold(presented.source.as_str(), self.nature.now()).await?;
         let exchanged = self.exchange_within(presented).await;
-        if !matches!(exchanged, Err(ExchangeError::Refused)) {
-            self.refusals.give_back(place).await;
+        match exchanged {
+            Err(ExchangeError::Refused) => self.refusals.use_up(place).await,
+            _ => self.refusals.give_back(place).await,
         }
         exchanged
     }

@@ -1,4 +1,4 @@
-//! What follows from a link, as it is deployed: devices in their table, parked events back in their queue, the bus told.
+//! What follows from a link, as it is deployed: an entry in the audit trail, devices in their table, parked events back in their queue, the bus told.
 
 use jiff::Timestamp;
 use ring_partner::devices::Device;
@@ -6,6 +6,8 @@ use ring_partner::users::AccountId;
 
 use super::ports::Effects;
 use super::settle::SettleError;
+use crate::audit::Entry;
+use crate::audit::store::Audit;
 use crate::device::store::Devices;
 use crate::edge::bus::{Announcement, Bus};
 use crate::edge::queue::Queue;
@@ -15,6 +17,8 @@ use crate::event::store::Events;
 /// Where it goes.
 #[derive(Clone, Debug)]
 pub struct Downstream {
+    /// The audit trail.
+    pub audit: Audit,
     /// The devices of linked accounts.
     pub devices: Devices,
     /// Events that came before their link.
@@ -26,6 +30,10 @@ pub struct Downstream {
 }
 
 impl Effects for Downstream {
+    async fn audit(&self, entry: &Entry) -> Result<(), SettleError> {
+        Ok(self.audit.keep(entry).await?)
+    }
+
     async fn keep_listing(
         &self,
         account: &AccountId,

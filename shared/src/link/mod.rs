@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{Deed, Entry};
 use crate::edge::bus::Announcement;
 use crate::edge::clock::signed;
 use crate::edge::key;
-use crate::grant::GrantId;
+use crate::grant::{EndReason, GrantId};
 
 pub mod claim;
 pub mod effects;
@@ -44,6 +45,9 @@ pub struct Link {
     pub linked_at: Timestamp,
     /// When its devices were last listed.
     pub listed_at: Option<Timestamp>,
+    /// When and why it ended; none while it has not.
+    #[serde(default)]
+    pub ended: Option<Ended>,
     /// What is still to be done, in this order.
     pub todo: Vec<Todo>,
     /// Counts the changes: a change is made from the version that was read, or not at all. It begins at the time of the
@@ -68,10 +72,21 @@ pub enum LinkStatus {
     Unlinked,
 }
 
+/// The end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub why: EndReason,
+}
+
 /// One thing to be done about a link. Each may be done twice without harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Todo {
+    /// Write into the audit trail that its user has linked it.
+    AuditLinked,
     /// Tell Ring that the integration is complete (Ring: App Integration, PATCH).
     Complete,
     /// List the account's devices with all four parts, and keep them.
@@ -82,6 +97,8 @@ pub enum Todo {
     AnnounceLinked,
     /// Publish `account_relink_required`.
     AnnounceRelinkRequired,
+    /// Write into the audit trail that it has ended.
+    AuditEnded,
     /// Forget the account's devices.
     ForgetDevices,
     /// Publish `account_unlinked`.
@@ -132,13 +149,19 @@ impl Link {
             grant_id,
             account_identifier,
         } = confirmed;
-        let mut todo = vec![Todo::ListDevices, Todo::ReleaseParked, Todo::AnnounceLinked];
+        let mut todo = vec![
+            Todo::AuditLinked,
+            Todo::Complete,
+            Todo::ListDevices,
+            Todo::ReleaseParked,
+            Todo::AnnounceLinked,
+        ];
         let status = match complete {
-            CompleteLink::AtOnce => {
-                todo.insert(0, Todo::Complete);
-                LinkStatus::Confirming
+            CompleteLink::AtOnce => LinkStatus::Confirming,
+            CompleteLink::AfterSetup => {
+                todo.retain(|todo| *todo != Todo::Complete);
+                LinkStatus::Awaiting
             }
-            CompleteLink::AfterSetup => LinkStatus::Awaiting,
         };
         Self {
             id,
@@ -149,6 +172,7 @@ impl Link {
             account_identifier,
             linked_at: now,
             listed_at: None,
+            ended: None,
             todo,
             version: first_version(now),
         }
@@ -216,10 +240,11 @@ impl Link {
 
     /// It is over.
     #[must_use]
-    pub fn unlinked(self) -> Self {
-        let todo = vec![Todo::ForgetDevices, Todo::AnnounceUnlinked];
+    pub fn unlinked(self, why: EndReason, now: Timestamp) -> Self {
+        let todo = vec![Todo::AuditEnded, Todo::ForgetDevices, Todo::AnnounceUnlinked];
         Self {
             status: LinkStatus::Unlinked,
+            ended: Some(Ended { at: now, why }),
             todo,
             version: self.version + 1,
             ..self
@@ -244,6 +269,26 @@ impl Link {
                 let listed_at = self.listed_at.unwrap_or(now);
                 Some(listed_at + signed(LIST_EVERY.mul_f64(0.85 + 0.15 * spread.clamp(0.0, 1.0))))
             }
+        }
+    }
+
+    /// What the audit trail says of its beginning, or of its end where it has ended.
+    #[must_use]
+    pub fn audit_entry(&self) -> Entry {
+        let (at, deed) = match self.ended {
+            None => (self.linked_at, Deed::Linked),
+            Some(Ended {
+                at,
+                why: EndReason::Unlinked,
+            }) => (at, Deed::Unlinked),
+            Some(Ended { at, .. }) => (at, Deed::RemovedAtRing),
+        };
+        Entry {
+            at,
+            user_id: self.user_id.clone(),
+            deed,
+            account_id: Some(self.account_id.clone()),
+            link_id: Some(self.id.clone()),
         }
     }
 
@@ -290,10 +335,8 @@ mod tests {
     #[test]
     fn a_new_link_is_completed_before_anything_else_unless_the_user_has_to_set_up_first() {
         let at_once = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AtOnce, now());
-        assert_eq!(
-            (at_once.status, at_once.todo[0]),
-            (LinkStatus::Confirming, Todo::Complete)
-        );
+        assert_eq!(at_once.status, LinkStatus::Confirming);
+        assert_eq!(at_once.todo[..2], [Todo::AuditLinked, Todo::Complete]);
         let later = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AfterSetup, now());
         assert_eq!(later.status, LinkStatus::Awaiting);
         assert!(!later.todo.contains(&Todo::Complete));
@@ -329,9 +372,29 @@ mod tests {
 
     #[test]
     fn an_unlinked_link_is_not_live_and_has_its_devices_forgotten() {
-        let link = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AtOnce, now()).unlinked();
+        let link = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AtOnce, now());
+        let link = link.unlinked(EndReason::Unlinked, now());
         assert!(!link.is_live());
-        assert_eq!(link.todo, [Todo::ForgetDevices, Todo::AnnounceUnlinked]);
+        assert_eq!(
+            link.todo,
+            [Todo::AuditEnded, Todo::ForgetDevices, Todo::AnnounceUnlinked]
+        );
+    }
+
+    #[test]
+    fn the_audit_trail_is_told_of_the_beginning_and_of_the_end_and_by_whom() {
+        let link = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AtOnce, now());
+        let told = |link: Link| (link.audit_entry().deed, link.audit_entry().at);
+        let later = now() + signed(LIST_EVERY);
+        assert_eq!(told(link.clone()), (Deed::Linked, now()));
+        assert_eq!(
+            told(link.clone().unlinked(EndReason::Unlinked, later)),
+            (Deed::Unlinked, later)
+        );
+        assert_eq!(
+            told(link.unlinked(EndReason::RemovedAtRing, later)),
+            (Deed::RemovedAtRing, later)
+        );
     }
 
     #[test]

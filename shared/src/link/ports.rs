@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Link;
 use super::settle::SettleError;
+use crate::audit::Entry;
 use crate::edge::bus::Announcement;
 use crate::edge::table::StoreError;
 use crate::grant::Grant;
@@ -132,6 +133,9 @@ impl Integrations for ring_partner::Ring {
 
 /// What follows from a link in the rest of the house. Each may come twice without harm.
 pub trait Effects: Clone + Debug + Send + Sync + 'static {
+    /// Writes an entry into the audit trail.
+    fn audit(&self, entry: &Entry) -> impl Future<Output = Result<(), SettleError>> + Send;
+
     /// Keeps a listing of an account's devices, as Ring gave it after `asked_at`.
     fn keep_listing(
         &self,

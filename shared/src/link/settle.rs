@@ -73,6 +73,7 @@ impl<W: World, R: Refresh> Settler<W, R> {
     async fn one(&self, link: &Link, todo: Todo) -> Result<(), SettleError> {
         let account = &link.account_id;
         match todo {
+            Todo::AuditLinked | Todo::AuditEnded => self.effects.audit(&link.audit_entry()).await,
             Todo::Complete => Ok(self.complete(link).await?),
             Todo::ListDevices => {
                 let asked_at = self.nature.now();
@@ -179,7 +180,7 @@ impl<W: World, R: Refresh> Settler<W, R> {
         }
         let now = self.nature.now();
         let grant = self.grants.get(&link.grant_id).await?;
-        let unlinked = link.clone().unlinked();
+        let unlinked = link.clone().unlinked(why, now);
         let due = unlinked.due_at(now, 0.0);
         let mut changes = vec![Change::Link(unlinked.clone(), due), Change::Take(link)];
         if let Some(Ok(ended)) = grant.map(|grant| grant.ended(why)) {

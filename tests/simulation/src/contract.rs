@@ -541,7 +541,11 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
             .save(changed.clone(), None, self.now)
             .await
             .expect("it is changed");
-        is_conflict(self.links.save(link.unlinked(), None, self.now).await);
+        is_conflict(
+            self.links
+                .save(link.unlinked(EndReason::Unlinked, self.now), None, self.now)
+                .await,
+        );
         assert_eq!(
             self.links.of_account(&changed.account_id).await.expect("an answer"),
             Some(changed)
@@ -555,7 +559,7 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
             self.links.of_user(&user).await.expect("an answer"),
             std::slice::from_ref(&link)
         );
-        let unlinked = link.clone().unlinked();
+        let unlinked = link.clone().unlinked(EndReason::Unlinked, self.now);
         let changes = vec![Change::Link(unlinked, None), Change::Take(link)];
         self.links.commit(changes, self.now).await.expect("it is unlinked");
         assert!(self.links.of_user(&user).await.expect("an answer").is_empty());
@@ -578,7 +582,7 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
 
     async fn forgetting_spares_a_link_that_was_made_again(&self) {
         let (_, link) = self.linked("usr_1").await;
-        let unlinked = link.unlinked();
+        let unlinked = link.unlinked(EndReason::Unlinked, self.now);
         self.links
             .save(unlinked.clone(), None, self.now)
             .await

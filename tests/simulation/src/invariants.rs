@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ring_partner::integrations::IntegrationStatus;
 use ring_partner::oauth::RefreshToken;
+use shared::audit::Deed;
 use shared::grant::vault::Vault;
 use shared::grant::{Grant, Life, RelinkReason};
 use shared::link::LinkStatus;
@@ -197,6 +198,11 @@ pub async fn hold(house: &House) -> Result<Lost, String> {
                     .iter()
                     .any(|(kind, account, _)| kind == "account_linked" && account == link.account_id.as_str());
                 claim(is_told, format!("{what} is complete, and nobody was told"))?;
+                let is_audited = all.audit.contains_key(&link.audit_entry().id());
+                claim(
+                    is_audited,
+                    format!("{what} is complete, and the audit trail has it not"),
+                )?;
             }
             LinkStatus::RelinkRequired => claim(
                 matches!(life, Some(Life::RelinkRequired { .. })),
@@ -207,6 +213,17 @@ pub async fn hold(house: &House) -> Result<Lost, String> {
                 claim(is_refused, format!("{what} is {status:?} still: {link:?}"))?;
             }
         }
+    }
+    let all = house.world.all();
+    for (_, account, _) in all.announced.iter().filter(|(kind, ..)| kind == "account_unlinked") {
+        let is_audited = all.audit.values().any(|entry| {
+            let is_its = entry.account_id.as_ref().is_some_and(|of| of.as_str() == account);
+            is_its && matches!(entry.deed, Deed::Unlinked | Deed::RemovedAtRing)
+        });
+        claim(
+            is_audited,
+            format!("{account} was unlinked, and the audit trail has it not"),
+        )?;
     }
     Ok(lost)
 }

@@ -17,10 +17,11 @@ use ring_partner::oauth::{
 use ring_partner::users::{AccountId, User};
 use ring_partner::{Device, Error};
 use sha2::{Digest as _, Sha256};
+use shared::audit::Entry;
 use shared::edge::bus::Announcement;
 use shared::edge::clock::signed;
 use shared::edge::queue::QueueError;
-use shared::edge::quota::Counters;
+use shared::edge::quota::{Counters, Full};
 use shared::edge::secret::SecretError;
 use shared::edge::table::StoreError;
 use shared::grant::ports::{
@@ -71,7 +72,9 @@ pub struct Everything {
     /// Which pair, by its sealed access token, is which of Ring's.
     pairs: BTreeMap<String, (u64, u64)>,
     codes: BTreeMap<String, u64>,
-    counts: BTreeMap<String, u64>,
+    /// The audit trail, by the entries' ids.
+    pub audit: BTreeMap<String, Entry>,
+    counts: BTreeMap<String, Places>,
     keys: BTreeMap<Vec<u8>, (&'static str, GrantId)>,
     random: u64,
 }
@@ -108,6 +111,13 @@ impl fmt::Debug for Twin {
     }
 }
 
+/// The places of a quota.
+#[derive(Clone, Copy, Debug, Default)]
+struct Places {
+    taken: u64,
+    used: u64,
+}
+
 /// When every world begins.
 pub const BEGIN_SECOND: i64 = 1_770_000_000;
 
@@ -123,6 +133,7 @@ impl Twin {
             interference,
             pairs: BTreeMap::new(),
             codes: BTreeMap::new(),
+            audit: BTreeMap::new(),
             counts: BTreeMap::new(),
             keys: BTreeMap::new(),
             random: seed,
@@ -811,16 +822,31 @@ impl Counters for Twin {
         key: &str,
         most: u64,
         _forget_at: Timestamp,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+    ) -> impl Future<Output = Result<Result<(), Full>, StoreError>> + Send {
         let call = self.call(Port::Table, "counters.take");
         self.happen(
             call,
             |_| unavailable(),
             move |_, all, _| {
-                let taken = all.counts.entry(key.to_owned()).or_default();
-                let may = *taken < most;
-                *taken += u64::from(may);
-                Ok(may)
+                let count = all.counts.entry(key.to_owned()).or_default();
+                if count.taken < most {
+                    count.taken += 1;
+                    return Ok(Ok(()));
+                }
+                Ok(Err(if count.used < most { Full::Busy } else { Full::UsedUp }))
+            },
+        )
+    }
+
+    #[track_caller]
+    fn use_up(&self, key: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let call = self.call(Port::Table, "counters.use_up");
+        self.happen(
+            call,
+            |_| unavailable(),
+            move |_, all, _| {
+                all.counts.entry(key.to_owned()).or_default().used += 1;
+                Ok(())
             },
         )
     }
@@ -832,14 +858,21 @@ impl Counters for Twin {
             call,
             |_| unavailable(),
             move |_, all, _| {
-                let taken = all.counts.get_mut(key).filter(|taken| **taken > 0);
-                taken.map(|taken| *taken -= 1).ok_or(StoreError::Conflict)
+                let count = all.counts.get_mut(key).filter(|count| count.taken > 0);
+                count.map(|count| count.taken -= 1).ok_or(StoreError::Conflict)
             },
         )
     }
 }
 
 impl Effects for Twin {
+    #[track_caller]
+    fn audit(&self, entry: &Entry) -> impl Future<Output = Result<(), SettleError>> + Send {
+        let call = self.call(Port::Effects, "effects.audit");
+        let entry = entry.clone();
+        self.effect(call, move |all| _ = all.audit.insert(entry.id(), entry))
+    }
+
     #[track_caller]
     fn keep_listing(
         &self,

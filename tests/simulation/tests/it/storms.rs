@@ -280,6 +280,19 @@ async fn trap_1_a_flood_of_forged_codes_leaves_room_for_a_real_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn good_codes_from_one_address_are_all_exchanged_however_many_come_at_once() {
+    let house = house(Unhurried);
+    let installs = (0..4 * REFUSED_CODES).map(|number| {
+        let house = house.clone();
+        tokio::spawn(async move { house.install(&format!("account-{number}")).await })
+    });
+    for installed in futures_util::future::join_all(installs).await {
+        let installed = installed.expect("no panic");
+        assert!(matches!(installed, Some(Ok(Exchanged::Resolved(_)))), "{installed:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_spent_source_is_told_when_to_come_again() {
     let house = house(Peace);
     let forged = AuthorizationCode::new("forged").expect("letters");
