@@ -12,6 +12,7 @@ use crate::edge::queue::Queue;
 use crate::edge::quota::Counters;
 use crate::edge::secret::Secret;
 use crate::edge::{clock, key};
+use crate::event::ports::{DeviceEndpoint, Devices, Publisher, Records};
 use crate::grant::ports::{Client, Grants, Keys, Rescue, TokenEndpoint};
 use crate::link::ports::{Effects, Integrations, Links};
 
@@ -37,6 +38,16 @@ pub trait World: Clone + Debug + Send + Sync + 'static {
     type Effects: Effects;
 }
 
+/// What the processing of events stands on besides.
+pub trait EventWorld: World<Ring: DeviceEndpoint> {
+    /// Where events are kept.
+    type Records: Records;
+    /// Where devices are kept.
+    type Devices: Devices;
+    /// Who is told.
+    type Bus: Publisher;
+}
+
 /// The world as it is deployed.
 #[derive(Clone, Copy, Debug)]
 pub struct Deployed;
@@ -51,6 +62,12 @@ impl World for Deployed {
     type Rescue = Queue;
     type Counters = crate::edge::table::Table;
     type Effects = crate::link::effects::Downstream;
+}
+
+impl EventWorld for Deployed {
+    type Records = crate::event::store::Events;
+    type Devices = crate::device::store::Devices;
+    type Bus = crate::edge::bus::Bus;
 }
 
 /// Time and chance, passed in so that a test can set both.

@@ -22,7 +22,7 @@ use ring_partner::signature::{self, SignatureError, SigningKey};
 use ring_partner::{AccountId, ClipRequest, DeviceId, EventKind, SnapshotRequest, Webhook};
 use serde_json::{Value, json};
 use shared::edge::bus::Announcement;
-use shared::event::{EventId, Record};
+use shared::event::{Delivery, EventId, LEAST_KEPT, Record};
 use shared::grant::GrantId;
 use shared::link::{CompleteLink, Confirmed, Link};
 use shared::media::{Medium, MediumId, Progress, Request as MediumRequest};
@@ -610,12 +610,12 @@ fn announcements() -> Vec<Announcement> {
     let mut all = Vec::new();
     for sample in Sample::all() {
         if sample.function == "webhook-intake" && sample.name != "webhook-intake/wrong_signature" {
-            let record = Record::of(&webhook(&sample), sample.request().body(), now());
+            let record = recorded(&webhook(&sample), sample.request().body());
             all.extend(named().map(|name| record.announcement(&account(), "usr_1", name)));
         }
     }
     let bare = br#"{"data":{"type":"app_integration_removed"}}"#;
-    let bare = Record::of(&Webhook::parse(bare).expect("a webhook"), bare, now());
+    let bare = recorded(&Webhook::parse(bare).expect("a webhook"), bare);
     all.push(bare.announcement(&account(), "usr_1", None));
 
     let confirmed = Confirmed {
@@ -640,6 +640,14 @@ fn announcements() -> Vec<Announcement> {
         }
     }
     all
+}
+
+fn recorded(webhook: &Webhook, body: &[u8]) -> Record {
+    let delivery = Delivery {
+        message: "m-1".to_owned(),
+        received_at: now(),
+    };
+    Record::of(webhook, body, &delivery, LEAST_KEPT, now())
 }
 
 /// The words that links are announced under, as the code that settles links has them.

@@ -1,6 +1,8 @@
 //! What the event processor reads from its environment.
 
-use shared::edge::config::{ConfigError, Environment, RingConfig, required};
+use std::time::Duration;
+
+use shared::edge::config::{ConfigError, Environment, RingConfig, parsed, required};
 
 /// The settings.
 #[derive(Clone, Debug)]
@@ -25,6 +27,10 @@ pub struct Config {
     pub token_key_id: String,
     /// `TOKEN_REFRESH_FUNCTION`: who renews tokens.
     pub token_refresh_function: String,
+    /// `HISTORY_RETENTION_DAYS`: for how long events are kept; never less than 30 days.
+    pub history_kept_for: Duration,
+    /// `METRICS_NAMESPACE`: what our metrics stand under.
+    pub metrics_namespace: String,
 }
 
 impl Config {
@@ -41,6 +47,8 @@ impl Config {
             event_bus_name: required(env, "EVENT_BUS_NAME")?,
             token_key_id: required(env, "TOKEN_KEY_ID")?,
             token_refresh_function: required(env, "TOKEN_REFRESH_FUNCTION")?,
+            history_kept_for: Duration::from_secs(parsed::<u64>(env, "HISTORY_RETENTION_DAYS")? * 24 * 3600),
+            metrics_namespace: required(env, "METRICS_NAMESPACE")?,
         })
     }
 }

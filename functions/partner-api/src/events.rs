@@ -7,10 +7,10 @@ use axum::response::Response;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::edge::gateway::{Id, Params, SignedIn, private};
-use shared::edge::page;
 use shared::edge::problem::Problem;
-use shared::event::device_key;
-use shared::event::store::{Past, Span};
+use shared::edge::{clock, page};
+use shared::event::store::Span;
+use shared::event::{Past, device_key};
 
 use crate::{App, unavailable};
 
@@ -20,7 +20,7 @@ struct EventView {
     event_id: String,
     r#type: String,
     subtype: Option<String>,
-    device_id: String,
+    device_id: Option<String>,
     occurred_at: String,
     received_at: String,
     media: Vec<String>,
@@ -31,14 +31,14 @@ struct EventView {
 impl From<Past> for EventView {
     fn from(past: Past) -> Self {
         Self {
+            position: past.place().position,
             event_id: past.event_id.as_str().to_owned(),
-            r#type: past.kind,
+            r#type: past.kind.as_str().to_owned(),
             subtype: past.subtype,
-            device_id: past.device_id,
+            device_id: past.device_id.map(|device| device.to_string()),
             occurred_at: past.occurred_at.to_string(),
             received_at: past.received_at.to_string(),
             media: past.media,
-            position: past.position,
         }
     }
 }
@@ -63,6 +63,7 @@ impl Asked {
             to: time(&self.to, "?to")?,
             kind: self.r#type.clone(),
             before: self.cursor.as_deref().map(page::position).transpose()?,
+            now: clock::now(),
         })
     }
 }

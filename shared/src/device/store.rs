@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::{Change, Known, Told, listed};
 use crate::edge::table::{self, Key, StoreError, Table, number, text};
+use crate::event::ports;
 
 /// The most devices of one account.
 const MOST_DEVICES: usize = 1_000;
@@ -45,39 +46,6 @@ impl Devices {
     /// All devices of an account, those among them that it has no more.
     pub async fn ever_of_account(&self, account: &AccountId) -> Result<Vec<Known>, StoreError> {
         self.table.partition(&account_pk(account), MOST_DEVICES).await
-    }
-
-    /// The account of a device, for bodies that name none. A device that several accounts have belongs to none of them.
-    pub async fn account_of(&self, device: &DeviceId) -> Result<Option<AccountId>, StoreError> {
-        #[derive(Deserialize)]
-        struct Row {
-            pk: String,
-        }
-        let query = self
-            .table
-            .query()
-            .index_name("by_device")
-            .key_condition_expression("device_id = :device")
-            .expression_attribute_values(":device", text(device.as_str()));
-        let rows: Vec<Row> = table::collect(query, 2).await?;
-        let [row] = &rows[..] else { return Ok(None) };
-        Ok(row.pk.strip_prefix("account#").and_then(|id| AccountId::new(id).ok()))
-    }
-
-    /// What an event tells of a device, unless something newer was told before.
-    pub async fn tell(&self, account: &AccountId, device: &DeviceId, change: &Change) -> Result<(), StoreError> {
-        match change {
-            Change::Present(told) => self.fold(account, device, "present", told).await,
-            Change::Online(told) => self.fold(account, device, "online", told).await,
-            Change::Doorbell => {
-                ids(self.row(account, device), account, device)
-                    .update_expression(format!("SET {ID_FIELDS}, doorbell = :yes"))
-                    .expression_attribute_values(":yes", AttributeValue::Bool(true))
-                    .send()
-                    .await?;
-                Ok(())
-            }
-        }
     }
 
     /// What a listing told: each device with all its parts, and that the others are gone.
@@ -150,12 +118,13 @@ impl Devices {
         Ok(())
     }
 
-    /// Newest wins: in step with [`Told::supersedes`].
-    async fn fold(&self, account: &AccountId, device: &DeviceId, field: &str, told: &Told) -> Result<(), StoreError> {
+    /// Newest wins, and the same again is no loss: in step with [`Told::stands_against`]. One that loses costs a write, and no
+    /// read.
+    async fn fold(&self, account: &AccountId, device: &DeviceId, field: &str, told: &Told) -> Result<bool, StoreError> {
         let update = ids(self.row(account, device), account, device)
             .update_expression(format!("SET {ID_FIELDS}, #field = :told"))
             .condition_expression(
-                "attribute_not_exists(#field) OR #field.#at < :at OR (#field.#at = :at AND #field.#by < :by)",
+                "attribute_not_exists(#field) OR #field.#at < :at OR (#field.#at = :at AND #field.#by <= :by)",
             )
             .expression_attribute_names("#field", field)
             .expression_attribute_names("#at", "at")
@@ -164,14 +133,56 @@ impl Devices {
             .expression_attribute_values(":at", number(told.at))
             .expression_attribute_values(":by", text(&told.by));
         match update.send().await.map_err(StoreError::from) {
-            // Something newer was told before, or the same.
-            Ok(_) | Err(StoreError::Conflict) => Ok(()),
+            Ok(_) => Ok(true),
+            // Something newer was told before.
+            Err(StoreError::Conflict) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     fn row(&self, account: &AccountId, device: &DeviceId) -> Update {
         self.table.update(&device_row(account, device))
+    }
+}
+
+impl ports::Devices for Devices {
+    async fn get(&self, account: &AccountId, device: &DeviceId) -> Result<Option<Known>, StoreError> {
+        self.get(account, device).await
+    }
+
+    async fn account_of(&self, device: &DeviceId) -> Result<Option<AccountId>, StoreError> {
+        #[derive(Deserialize)]
+        struct Row {
+            pk: String,
+        }
+        let query = self
+            .table
+            .query()
+            .index_name("by_device")
+            .key_condition_expression("device_id = :device")
+            .expression_attribute_values(":device", text(device.as_str()));
+        let rows: Vec<Row> = table::collect(query, 2).await?;
+        let [row] = &rows[..] else { return Ok(None) };
+        Ok(row.pk.strip_prefix("account#").and_then(|id| AccountId::new(id).ok()))
+    }
+
+    async fn tell(&self, account: &AccountId, device: &DeviceId, change: &Change) -> Result<bool, StoreError> {
+        match change {
+            Change::Present(told) => self.fold(account, device, "present", told).await,
+            Change::Online(told) => self.fold(account, device, "online", told).await,
+            Change::Doorbell => {
+                ids(self.row(account, device), account, device)
+                    .update_expression(format!("SET {ID_FIELDS}, doorbell = :yes"))
+                    .expression_attribute_values(":yes", AttributeValue::Bool(true))
+                    .send()
+                    .await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn keep(&self, account: &AccountId, device: Device, asked_at: Timestamp) -> Result<(), StoreError> {
+        self.keep(account, device, asked_at).await
     }
 }
 

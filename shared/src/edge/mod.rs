@@ -4,11 +4,13 @@
 pub mod aws;
 pub mod batch;
 pub mod bus;
+pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod function;
 pub mod gateway;
 pub mod key;
+pub mod metrics;
 pub mod page;
 pub mod problem;
 pub mod queue;

@@ -1,6 +1,6 @@
-//! An event: what Ring told us once, whatever it sent. Its record is the marker against repeats: it is written under a
-//! condition, with what is still to be done in it, and whoever finds it so goes on. This file does no I/O; [`store`]
-//! keeps records.
+//! An event: what Ring told us once, whatever it sent. Its *marker* is written under a condition, with what is still to be
+//! done in it; once that is done a row of the device's *history* says so, and what was done when. Whoever finds the one
+//! without the other goes on. This file does no I/O: [`process`] is the walk, written over [`ports`]; [`store`] keeps events.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use ring_partner::devices::DeviceId;
 use ring_partner::users::AccountId;
 use ring_partner::webhook::{EventKind, Webhook};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::edge::bus::Announcement;
@@ -16,14 +17,22 @@ use crate::edge::clock::signed;
 use crate::edge::key;
 use crate::edge::queue::Message;
 
+pub mod ports;
+pub mod process;
 pub mod store;
+mod views;
 
-/// How long a record is kept, and so how long a repeat is known as one: Ring's retries (73 min), its dead-letter queue
-/// (72 h), our own queues (14 days), with margin. Ring: Webhook Response Handling, Retry Logic.
-pub const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+pub use views::Views;
+
+/// Events are kept for as long as their history is, and never for less than this: so long a repeat must be known as one.
+/// Ring's retries last 73 minutes, its dead-letter queue 72 h, our own queues 14 days. Ring: Webhook Response Handling, Retry
+/// Logic.
+pub const LEAST_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The attribute of a message in the queue that asks for a record to be looked at again.
 pub const RESUME: &str = "resume";
+/// The attribute of a message in the queue that asks for an event to be published again.
+pub const REPLAY: &str = "replay";
 
 /// An event's id: the same for every delivery of it, and for no other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,13 +67,28 @@ impl From<String> for EventId {
     }
 }
 
-/// A message that asks for a parked event to be looked at again.
+/// A message that asks for an event to be looked at again: it was parked, or left half-way.
 #[must_use]
 pub fn resume_message(id: &EventId) -> Message {
     Message::new(id.as_str()).attribute(RESUME, id.as_str())
 }
 
-/// What is kept of an event.
+/// A message that asks for an event to be published again, under the id that it has; what was left of it is done first.
+#[must_use]
+pub fn replay_message(id: &EventId) -> Message {
+    Message::new(id.as_str()).attribute(REPLAY, id.as_str())
+}
+
+/// How a webhook came to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The message that it lies in: the same each time the queue hands it out.
+    pub message: String,
+    /// When the intake queued it.
+    pub received_at: Timestamp,
+}
+
+/// The marker of an event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Its id.
@@ -82,27 +106,33 @@ pub struct Record {
     pub occurred_at: Timestamp,
     /// When Ring sent it (`meta.time`).
     pub sent_at: Option<Timestamp>,
-    /// When we took it.
+    /// When the intake queued it.
     pub received_at: Timestamp,
-    /// The media that it asked for.
-    pub media: Vec<String>,
+    /// When it was recorded, or released.
+    pub recorded_at: Timestamp,
+    /// The message that it was recorded from.
+    pub message: String,
+    /// Ring's id of the request that it came by.
+    pub request_id: Option<String>,
+    /// What it said, as a hash: a repeat that says something else is told by it.
+    pub content: String,
     /// What is still to be done.
     pub progress: Progress,
+    /// When it may be forgotten, in epoch seconds.
+    pub expires_at: i64,
 }
 
-/// How far an event has come.
+/// How far an event has come. That it is done, its row in the history says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Progress {
     /// Its account is not linked here: it waits for that.
     Parked,
-    /// These effects are still to come, in this order.
+    /// These effects come in this order, unless they have.
     Pending {
-        /// What is left.
+        /// What is to be done.
         effects: Vec<Effect>,
     },
-    /// It took effect.
-    Done,
 }
 
 /// One effect of an event. Each may happen twice without harm.
@@ -117,10 +147,94 @@ pub enum Effect {
     Announce,
 }
 
-impl Record {
-    /// The record of a webhook that was received at `received_at`.
+impl Effect {
+    /// Its word in a ledger.
     #[must_use]
-    pub fn of(webhook: &Webhook, body: &[u8], received_at: Timestamp) -> Self {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::DeviceState => "device_state",
+            Self::FetchDevice => "fetch_device",
+            Self::Announce => "announce",
+        }
+    }
+}
+
+/// An event that is done, as its device's history has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Past {
+    /// Its id.
+    pub event_id: EventId,
+    /// The Ring account.
+    pub account_id: AccountId,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub kind: EventKind,
+    /// What moved.
+    pub subtype: Option<String>,
+    /// Where; nowhere for what is about the account.
+    pub device_id: Option<DeviceId>,
+    /// When.
+    pub occurred_at: Timestamp,
+    /// When Ring sent it.
+    pub sent_at: Option<Timestamp>,
+    /// When the intake queued it.
+    pub received_at: Timestamp,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// The media that it asked for.
+    #[serde(default)]
+    pub media: Vec<String>,
+    /// What was done, in that order.
+    pub ledger: Vec<Step>,
+    /// When it may be forgotten, in epoch seconds.
+    pub expires_at: i64,
+}
+
+/// What was done about an event, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The effect's word.
+    pub effect: String,
+    /// When it had come.
+    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+    pub at: Timestamp,
+    /// What there is to say about it: that something newer was known, that a device is out of reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Where a history row lies.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Of which device, or of which account.
+    pub partition: String,
+    /// When, and which event.
+    pub position: String,
+}
+
+/// A repeat that is not the same to the letter. It is kept beside the event; it starts nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Repeat {
+    /// Ring's id of the request that it came by.
+    pub request_id: Option<String>,
+    /// What it said, as a hash.
+    pub content: String,
+    /// The body, where it says something else than the event that stands, and is not too large to be kept.
+    pub body: Option<String>,
+    /// When the intake queued it.
+    pub received_at: Timestamp,
+    /// When it may be forgotten, in epoch seconds.
+    pub expires_at: i64,
+}
+
+/// The largest body that is kept of a repeat that says something else. A row of the table takes 400 KB.
+const LARGEST_KEPT_BODY: usize = 256 * 1024;
+
+impl Record {
+    /// The record of a webhook, to be kept for so long. Parked, until its account is known to be linked.
+    #[must_use]
+    pub fn of(webhook: &Webhook, body: &[u8], delivery: &Delivery, kept_for: Duration, now: Timestamp) -> Self {
+        let received_at = delivery.received_at;
         Self {
             event_id: EventId::of(webhook, body),
             account_id: webhook.account_id.clone(),
@@ -130,8 +244,12 @@ impl Record {
             occurred_at: webhook.occurred_at.or(webhook.sent_at).unwrap_or(received_at),
             sent_at: webhook.sent_at,
             received_at,
-            media: Vec::new(),
+            recorded_at: now,
+            message: delivery.message.clone(),
+            request_id: webhook.request_id.as_ref().map(ToString::to_string),
+            content: content_of(body),
             progress: Progress::Parked,
+            expires_at: (received_at + signed(kept_for.max(LEAST_KEPT))).as_second(),
         }
     }
 
@@ -148,18 +266,75 @@ impl Record {
         }
     }
 
+    /// The record of an event of this account, with these effects to come from now on.
+    #[must_use]
+    pub fn pending(self, account: &AccountId, effects: Vec<Effect>, message: &str, now: Timestamp) -> Self {
+        Self {
+            account_id: Some(account.clone()),
+            progress: Progress::Pending { effects },
+            message: message.to_owned(),
+            recorded_at: now,
+            ..self
+        }
+    }
+
     /// Whether it is older than a repeat of it would be known: it can't be told apart from one any more.
     #[must_use]
     pub fn is_too_old(&self) -> bool {
-        self.received_at
-            .duration_since(self.sent_at.unwrap_or(self.occurred_at))
-            > signed(KEPT_FOR)
+        let told = self.sent_at.unwrap_or(self.occurred_at);
+        let kept_for = self.expires_at - self.received_at.as_second();
+        self.received_at.as_second() - told.as_second() > kept_for
     }
 
-    /// Its place in a device's history. Positions sort as the events happened.
+    /// Its place in the history of its device, or of its account where it is about none. `None` while it is parked.
     #[must_use]
-    pub fn position(&self) -> String {
-        position(self.occurred_at, self.event_id.as_str())
+    pub fn place(&self) -> Option<Place> {
+        let account = self.account_id.as_ref()?;
+        if self.progress == Progress::Parked {
+            return None;
+        }
+        Some(place(
+            account,
+            self.device_id.as_ref(),
+            self.occurred_at,
+            &self.event_id,
+        ))
+    }
+
+    /// Its row in the history, now that all this was done and asked for these media.
+    #[must_use]
+    pub fn past(&self, account: &AccountId, ledger: Vec<Step>, media: Vec<String>) -> Past {
+        Past {
+            event_id: self.event_id.clone(),
+            account_id: account.clone(),
+            kind: self.kind.clone(),
+            subtype: self.subtype.clone(),
+            device_id: self.device_id.clone(),
+            occurred_at: self.occurred_at,
+            sent_at: self.sent_at,
+            received_at: self.received_at,
+            recorded_at: self.recorded_at,
+            media,
+            ledger,
+            expires_at: self.expires_at,
+        }
+    }
+
+    /// How this body, which came for the same event, differs from it; `None`: not at all.
+    #[must_use]
+    pub fn repeated_by(&self, come: &Self, body: &[u8]) -> Option<Repeat> {
+        let differs = come.content != self.content;
+        if !differs && come.request_id == self.request_id {
+            return None;
+        }
+        let kept = differs && body.len() <= LARGEST_KEPT_BODY;
+        Some(Repeat {
+            request_id: come.request_id.clone(),
+            content: come.content.clone(),
+            body: kept.then(|| String::from_utf8_lossy(body).into_owned()),
+            received_at: come.received_at,
+            expires_at: self.expires_at,
+        })
     }
 
     /// What the bus is told.
@@ -186,13 +361,58 @@ impl Record {
     }
 }
 
+impl Past {
+    /// Where it lies.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        place(
+            &self.account_id,
+            self.device_id.as_ref(),
+            self.occurred_at,
+            &self.event_id,
+        )
+    }
+}
+
+impl Repeat {
+    /// What tells it from other repeats of the same event.
+    #[must_use]
+    pub fn name(&self) -> String {
+        key::derived("seen", &[self.request_id.as_deref().unwrap_or(""), &self.content])
+    }
+}
+
+fn place(account: &AccountId, device: Option<&DeviceId>, at: Timestamp, id: &EventId) -> Place {
+    Place {
+        partition: device.map_or_else(|| account_key(account), |device| device_key(account, device)),
+        position: position(at, id.as_str()),
+    }
+}
+
+/// What a body says of its event, as a hash: its `data` as it stands there, since a replay has a `meta` of its own.
+fn content_of(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Body<'b> {
+        #[serde(borrow)]
+        data: &'b RawValue,
+    }
+    let said = serde_json::from_slice::<Body<'_>>(body).map_or(body, |body| body.data.get().as_bytes());
+    hex::encode(&Sha256::digest(said)[..16])
+}
+
 /// A sortable position: the time in milliseconds, then the id to tell events of one millisecond apart.
 #[must_use]
 pub fn position(at: Timestamp, id: &str) -> String {
     format!("{:015}#{id}", at.as_millisecond().max(0))
 }
 
-/// The place of one device's things in an index.
+/// The place of an account's own things in a history.
+#[must_use]
+pub fn account_key(account: &AccountId) -> String {
+    key::derived("acc", &[account.as_str()])
+}
+
+/// The place of one device's things in a history or an index.
 #[must_use]
 pub fn device_key(account: &AccountId, device: &DeviceId) -> String {
     key::derived("dev", &[account.as_str(), device.as_str()])
@@ -208,16 +428,17 @@ mod tests {
         "data": {"id": "d1_human_1770989995231", "type": "motion_detected", "subType": "human",
                  "attributes": {"source": "d1", "source_type": "devices", "timestamp": 1770989995231}}}"#;
 
-    fn received_at() -> Timestamp {
-        "2026-02-13T13:39:58Z".parse().unwrap()
+    fn record(body: &str) -> Record {
+        received("2026-02-13T13:39:58Z", body, Duration::ZERO)
     }
 
-    fn record(body: &str) -> Record {
-        Record::of(
-            &Webhook::parse(body.as_bytes()).unwrap(),
-            body.as_bytes(),
-            received_at(),
-        )
+    fn received(at: &str, body: &str, kept_for: Duration) -> Record {
+        let delivery = Delivery {
+            message: "m-1".to_owned(),
+            received_at: at.parse().unwrap(),
+        };
+        let webhook = Webhook::parse(body.as_bytes()).unwrap();
+        Record::of(&webhook, body.as_bytes(), &delivery, kept_for, delivery.received_at)
     }
 
     #[test]
@@ -255,12 +476,62 @@ mod tests {
 
     #[test]
     fn trap_47_and_48_a_late_retry_or_replay_is_taken_and_only_what_is_past_telling_apart_is_not() {
-        let mut record = record(MOTION);
-        assert!(!record.is_too_old());
-        record.received_at = "2026-02-16T13:39:57Z".parse().unwrap();
-        assert!(!record.is_too_old(), "72 hours in Ring's dead-letter queue");
-        record.received_at = "2026-03-16T13:39:58Z".parse().unwrap();
-        assert!(record.is_too_old());
+        for (at, kept_for_days, too_old) in [
+            ("2026-02-13T13:39:58Z", 0, false),
+            // 72 hours in Ring's dead-letter queue.
+            ("2026-02-16T13:39:57Z", 0, false),
+            ("2026-03-15T13:39:57Z", 0, false),
+            ("2026-03-15T13:39:58Z", 0, true),
+            ("2026-03-15T13:39:58Z", 90, false),
+            ("2026-05-14T13:39:58Z", 90, true),
+        ] {
+            let kept_for = Duration::from_secs(kept_for_days * 24 * 3600);
+            assert_eq!(
+                received(at, MOTION, kept_for).is_too_old(),
+                too_old,
+                "{at}, {kept_for_days}"
+            );
+        }
+    }
+
+    #[test]
+    fn trap_51_a_repeat_that_is_not_the_same_to_the_letter_is_told_by_its_request_or_its_data() {
+        let first = record(MOTION);
+        assert_eq!(first.repeated_by(&record(MOTION), MOTION.as_bytes()), None);
+
+        let replay = MOTION.replace("2ad45ade", "ffffffff").replace("13:39:57", "14:39:57");
+        let repeat = first.repeated_by(&record(&replay), replay.as_bytes()).unwrap();
+        assert!(repeat.request_id.as_deref().unwrap().starts_with("ffffffff"));
+        assert_eq!(repeat.body, None, "it says the same");
+
+        let other = MOTION.replace("motion_detected", "button_press");
+        let repeat = first.repeated_by(&record(&other), other.as_bytes()).unwrap();
+        assert_eq!(repeat.body.as_deref(), Some(&*other));
+    }
+
+    #[test]
+    fn a_record_is_never_kept_for_less_than_thirty_days() {
+        let kept = |days: u64| {
+            let record = received("2026-02-13T13:39:58Z", MOTION, Duration::from_secs(days * 24 * 3600));
+            (record.expires_at - record.received_at.as_second()) / (24 * 3600)
+        };
+        assert_eq!((kept(1), kept(30), kept(90)), (30, 30, 90));
+    }
+
+    #[test]
+    fn a_place_is_the_devices_or_else_the_accounts_and_parked_events_have_none() {
+        let account = AccountId::new("a").unwrap();
+        let parked = record(MOTION);
+        assert_eq!(parked.place(), None);
+        let pending = parked.pending(&account, Vec::new(), "m-1", Timestamp::UNIX_EPOCH);
+        let place = pending.place().unwrap();
+        assert!(place.partition.starts_with("dev_"), "{place:?}");
+        assert_eq!(pending.past(&account, Vec::new(), Vec::new()).place(), place);
+        let of_account = Record {
+            device_id: None,
+            ..pending
+        };
+        assert_eq!(of_account.place().unwrap().partition, account_key(&account));
     }
 
     #[test]

@@ -1,26 +1,21 @@
-//! Where events are kept: one record each, and a slim row for each parked one.
+//! Where events are kept: each as a marker under its id, with whatever repeats of it there were beside it; as a slim row
+//! while it is parked; and, once it is done, as a row of its device's history. No index: what an event costs is two writes.
 
 use aws_config::SdkConfig;
+use aws_sdk_dynamodb::types::builders::PutBuilder;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
-use super::{EventId, KEPT_FOR, Progress, Record, device_key};
-use crate::edge::clock::signed;
-use crate::edge::table::{self, Item, Key, StoreError, Table, Write, row, text};
+use super::ports::Records;
+use super::{EventId, Past, Place, Record, Repeat};
+use crate::edge::table::{self, Key, StoreError, Table, Write, number, row, text};
 
 /// The most parked events that one account's link releases at once; the next listing releases more.
 const MOST_PARKED: usize = 1_000;
-
-#[derive(Serialize)]
-struct RecordRow<'r> {
-    #[serde(flatten)]
-    record: &'r Record,
-    device_key: Option<String>,
-    position: Option<String>,
-    expires_at: i64,
-}
+/// The most repeats of one event that are looked at.
+const MOST_REPEATS: usize = 100;
 
 #[derive(Serialize, Deserialize)]
 struct ParkedRow {
@@ -28,31 +23,8 @@ struct ParkedRow {
     expires_at: i64,
 }
 
-/// An event as a device's history shows it.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Past {
-    /// Its id.
-    pub event_id: EventId,
-    /// What happened.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// What moved.
-    pub subtype: Option<String>,
-    /// Where.
-    pub device_id: String,
-    /// When.
-    pub occurred_at: Timestamp,
-    /// When we took it.
-    pub received_at: Timestamp,
-    /// The media that it asked for.
-    #[serde(default)]
-    pub media: Vec<String>,
-    /// Its place.
-    pub position: String,
-}
-
 /// Which part of a history is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Span {
     /// Not before this time.
     pub from: Option<Timestamp>,
@@ -62,6 +34,8 @@ pub struct Span {
     pub to: Option<Timestamp>,
     /// Of this type alone.
     pub kind: Option<String>,
+    /// What has run out by this time is left out, whether it was deleted yet or not.
+    pub now: Timestamp,
 }
 
 /// The table of events.
@@ -77,58 +51,6 @@ impl Events {
         Self {
             table: Table::new(config, name),
         }
-    }
-
-    /// One record.
-    pub async fn get(&self, id: &EventId) -> Result<Option<Record>, StoreError> {
-        self.table.get(&record_key(id)).await
-    }
-
-    /// Writes a record that must not be there yet. `Err(Conflict)`: this event is known.
-    pub async fn record(&self, record: &Record) -> Result<(), StoreError> {
-        self.table
-            .put(Self::item(record)?)
-            .condition_expression("attribute_not_exists(pk)")
-            .send()
-            .await?;
-        Ok(())
-    }
-
-    /// Writes a record that must not be there yet, and that it waits for its account, or for its device to be known.
-    pub async fn park(&self, record: &Record) -> Result<(), StoreError> {
-        let parked = ParkedRow {
-            event_id: record.event_id.clone(),
-            expires_at: expires_at(record),
-        };
-        let slim = self.table.put_in(row(&parked_key(record), &parked)?);
-        let put = self
-            .table
-            .put_in(Self::item(record)?)
-            .condition_expression("attribute_not_exists(pk)");
-        self.table.together(vec![Write::put(put), Write::put(slim)]).await
-    }
-
-    /// A parked event takes its course: its account is linked now.
-    pub async fn unpark(&self, record: &Record, parked: &Record) -> Result<(), StoreError> {
-        let put = self
-            .table
-            .put_in(Self::item(record)?)
-            .condition_expression("progress.#state = :parked")
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_values(":parked", text("parked"));
-        let slim = self.table.delete_in(&parked_key(parked));
-        self.table.together(vec![Write::put(put), Write::delete(slim)]).await
-    }
-
-    /// All effects of this event have come.
-    pub async fn done(&self, id: &EventId) -> Result<(), StoreError> {
-        self.table
-            .update(&record_key(id))
-            .update_expression("SET progress = :done")
-            .expression_attribute_values(":done", serde_dynamo::to_attribute_value(Progress::Done)?)
-            .send()
-            .await?;
-        Ok(())
     }
 
     /// The events that wait for this account to be linked.
@@ -151,7 +73,7 @@ impl Events {
     pub async fn history(&self, devices: &[String], span: &Span, most: usize) -> Result<Vec<Past>, StoreError> {
         let each = devices.iter().map(|device| self.of_device(device, span, most));
         let mut all: Vec<Past> = try_join_all(each).await?.into_iter().flatten().collect();
-        all.sort_by(|one, other| other.position.cmp(&one.position));
+        all.sort_by_cached_key(|past| std::cmp::Reverse(past.place().position));
         all.truncate(most);
         Ok(all)
     }
@@ -169,16 +91,16 @@ impl Events {
         let mut query = self
             .table
             .query()
-            .index_name("timeline")
-            .key_condition_expression("device_key = :device AND #position BETWEEN :from AND :to")
-            .expression_attribute_names("#position", "position")
+            .key_condition_expression("pk = :device AND sk BETWEEN :from AND :to")
+            .filter_expression("expires_at > :now")
+            .expression_attribute_values(":now", number(span.now.as_second()))
             .expression_attribute_values(":device", text(device))
             .expression_attribute_values(":from", text(format!("{from:015}")))
             .expression_attribute_values(":to", text(to))
             .scan_index_forward(false);
         if let Some(kind) = &span.kind {
             query = query
-                .filter_expression("#type = :type")
+                .filter_expression("expires_at > :now AND #type = :type")
                 .expression_attribute_names("#type", "type")
                 .expression_attribute_values(":type", text(kind));
         }
@@ -187,36 +109,94 @@ impl Events {
         let before = span.before.as_deref();
         Ok(found
             .into_iter()
-            .filter(|past| before != Some(&past.position))
+            .filter(|past| before != Some(&past.place().position))
             .take(most)
             .collect())
     }
 
-    fn item(record: &Record) -> Result<Item, StoreError> {
-        let place = match (&record.progress, &record.account_id, &record.device_id) {
-            (Progress::Parked, ..) => None,
-            (_, Some(account), Some(device)) => Some((device_key(account, device), record.position())),
-            _ => None,
-        };
-        let (device_key, position) = place.unzip();
-        row(
-            &record_key(&record.event_id),
-            &RecordRow {
-                record,
-                device_key,
-                position,
-                expires_at: expires_at(record),
-            },
-        )
+    /// What repeats of an event there were that were not the same to the letter.
+    pub async fn repeats(&self, id: &EventId) -> Result<Vec<Repeat>, StoreError> {
+        let query = self
+            .table
+            .query()
+            .key_condition_expression("pk = :event AND begins_with(sk, :seen)")
+            .expression_attribute_values(":event", text(id.as_str()))
+            .expression_attribute_values(":seen", text("seen_"))
+            .consistent_read(true);
+        table::collect(query, MOST_REPEATS).await
+    }
+
+    /// The put of a marker that must not be there yet. One that has run out counts as not there, deleted or not.
+    fn put_new(&self, record: &Record, now: Timestamp) -> Result<PutBuilder, StoreError> {
+        let put = self.table.put_in(row(&marker_key(&record.event_id), record)?);
+        Ok(put
+            .condition_expression(NEW)
+            .expression_attribute_values(":now", number(now.as_second())))
     }
 }
 
-fn expires_at(record: &Record) -> i64 {
-    (record.received_at + signed(KEPT_FOR)).as_second()
+/// There is no such marker, or none that counts.
+const NEW: &str = "attribute_not_exists(pk) OR expires_at <= :now";
+
+impl Records for Events {
+    async fn get(&self, id: &EventId) -> Result<Option<Record>, StoreError> {
+        self.table.get(&marker_key(id)).await
+    }
+
+    async fn record(&self, record: &Record, now: Timestamp) -> Result<(), StoreError> {
+        self.table
+            .put(row(&marker_key(&record.event_id), record)?)
+            .condition_expression(NEW)
+            .expression_attribute_values(":now", number(now.as_second()))
+            .send()
+            .await?;
+        Ok(())
+    }
+
+    async fn park(&self, record: &Record, now: Timestamp) -> Result<(), StoreError> {
+        let parked = ParkedRow {
+            event_id: record.event_id.clone(),
+            expires_at: record.expires_at,
+        };
+        let slim = self.table.put_in(row(&parked_key(record), &parked)?);
+        self.table
+            .together(vec![Write::put(self.put_new(record, now)?), Write::put(slim)])
+            .await
+    }
+
+    async fn release(&self, record: &Record, parked: &Record) -> Result<(), StoreError> {
+        let put = self
+            .table
+            .put_in(row(&marker_key(&record.event_id), record)?)
+            .condition_expression("progress.#state = :parked")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":parked", text("parked"));
+        let slim = self.table.delete_in(&parked_key(parked));
+        self.table.together(vec![Write::put(put), Write::delete(slim)]).await
+    }
+
+    async fn past(&self, place: &Place) -> Result<Option<Past>, StoreError> {
+        self.table.get(&place_key(place)).await
+    }
+
+    async fn done(&self, past: &Past) -> Result<(), StoreError> {
+        self.table.put(row(&place_key(&past.place()), past)?).send().await?;
+        Ok(())
+    }
+
+    async fn repeated(&self, id: &EventId, repeat: &Repeat) -> Result<(), StoreError> {
+        let key = Key::new(id.as_str(), repeat.name());
+        self.table.put(row(&key, repeat)?).send().await?;
+        Ok(())
+    }
 }
 
-fn record_key(id: &EventId) -> Key {
+fn marker_key(id: &EventId) -> Key {
     Key::new(id.as_str(), "event")
+}
+
+fn place_key(place: &Place) -> Key {
+    Key::new(&place.partition, &place.position)
 }
 
 /// An event waits for its account; one of the old form, which names none, for its device.

@@ -1,0 +1,99 @@
+//! What the processing of events stands on, in its own words: where events are kept, where devices are, whom Ring's side of a
+//! device is asked of, and who is told.
+
+use std::fmt::Debug;
+
+use jiff::Timestamp;
+use ring_partner::devices::{Device, DeviceId};
+use ring_partner::oauth::AccessToken;
+use ring_partner::users::AccountId;
+
+use super::{EventId, Past, Place, Record, Repeat};
+use crate::device::{Change, Known};
+use crate::edge::bus::{Announcement, Bus, BusError};
+use crate::edge::table::StoreError;
+
+/// Where events are kept.
+///
+/// A write whose answer is lost ([`StoreError::Unavailable`]) may have happened; made again it succeeds, or tells by `Conflict`
+/// that it had.
+pub trait Records: Clone + Debug + Send + Sync + 'static {
+    /// The marker of an event, one that has run out too.
+    fn get(&self, id: &EventId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
+
+    /// Writes a marker that must not be there yet, or must have run out at `now`. `Err(Conflict)`: this event is known.
+    fn record(&self, record: &Record, now: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The same, and that it waits for its account to be linked, or for its device to be known.
+    fn park(&self, record: &Record, now: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// A parked event takes its course: `record` takes the place of `parked`. `Err(Conflict)`: it is not parked any more.
+    fn release(&self, record: &Record, parked: &Record) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The row of the history at this place: its event is done.
+    fn past(&self, place: &Place) -> impl Future<Output = Result<Option<Past>, StoreError>> + Send;
+
+    /// An event is done: its row is put into the history, over one of the same place.
+    fn done(&self, past: &Past) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Keeps a repeat beside its event, over the same one.
+    fn repeated(&self, id: &EventId, repeat: &Repeat) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Where devices are kept.
+pub trait Devices: Clone + Debug + Send + Sync + 'static {
+    /// One device of an account.
+    fn get(
+        &self,
+        account: &AccountId,
+        device: &DeviceId,
+    ) -> impl Future<Output = Result<Option<Known>, StoreError>> + Send;
+
+    /// The account of a device, for bodies that name none. A device that several accounts have belongs to none of them.
+    fn account_of(&self, device: &DeviceId) -> impl Future<Output = Result<Option<AccountId>, StoreError>> + Send;
+
+    /// What an event tells of a device, unless something newer was told before: then that stays, and this is `false`. To
+    /// tell the same again is `true`.
+    fn tell(
+        &self,
+        account: &AccountId,
+        device: &DeviceId,
+        change: &Change,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// What Ring answered about one device at `asked_at`.
+    fn keep(
+        &self,
+        account: &AccountId,
+        device: Device,
+        asked_at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Ring's side of a device. Ring: Device Discovery.
+pub trait DeviceEndpoint: Clone + Debug + Send + Sync + 'static {
+    /// One device, with all four parts.
+    fn device(
+        &self,
+        token: &AccessToken,
+        device: &DeviceId,
+    ) -> impl Future<Output = Result<Device, ring_partner::Error>> + Send;
+}
+
+impl DeviceEndpoint for ring_partner::Ring {
+    async fn device(&self, token: &AccessToken, device: &DeviceId) -> Result<Device, ring_partner::Error> {
+        self.device(token, device).await
+    }
+}
+
+/// Who is told.
+pub trait Publisher: Clone + Debug + Send + Sync + 'static {
+    /// Publishes, at least once.
+    fn announce(&self, announcement: &Announcement) -> impl Future<Output = Result<(), BusError>> + Send;
+}
+
+impl Publisher for Bus {
+    async fn announce(&self, announcement: &Announcement) -> Result<(), BusError> {
+        self.announce(announcement).await
+    }
+}
