@@ -88,7 +88,7 @@ fn trap_10_a_pair_in_the_rescue_queue_comes_home_with_the_next_minute_and_an_out
 }
 
 /// Sets a function's variables; and returns those that it had.
-async fn set(stack: &Stack, package: &str, changes: &[(&str, &str)]) -> HashMap<String, String> {
+pub(crate) async fn set(stack: &Stack, package: &str, changes: &[(&str, &str)]) -> HashMap<String, String> {
     let function = &stack.outputs().functions[package];
     let functions = &stack.aws().functions;
     let now = functions
@@ -114,7 +114,7 @@ async fn set(stack: &Stack, package: &str, changes: &[(&str, &str)]) -> HashMap<
     before
 }
 
-async fn set_back(stack: &Stack, package: &str, before: &HashMap<String, String>) {
+pub(crate) async fn set_back(stack: &Stack, package: &str, before: &HashMap<String, String>) {
     let all: Vec<_> = before
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))

@@ -7,6 +7,7 @@ mod canary;
 mod contract;
 mod grants;
 mod journey;
+mod ops;
 mod roles;
 mod samples;
 mod stack;

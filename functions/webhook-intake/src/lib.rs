@@ -9,6 +9,8 @@
 //! Ring never repeats what was answered with 4xx (Ring: Webhook Response Handling), so 401 is the one 4xx here, and it is
 //! said only after the keys were read anew. The body is kept as it came: it is parsed to learn whose it is, for fairness
 //! between accounts, and is queued whatever it holds.
+//!
+//! Each 503 leaves one line with the field `failed_ring`, which says why: `ops outages` finds by it when Ring was failed.
 
 mod config;
 
@@ -78,7 +80,10 @@ impl Intake {
             Ok(Ok(())) => axum::Json(serde_json::json!({})).into_response(),
             Ok(Err(problem)) => problem.into_response(),
             Err(_) => {
-                tracing::error!("a webhook could not be queued in time; Ring will send it again");
+                tracing::error!(
+                    failed_ring = "too_slow",
+                    "a webhook could not be queued in time; Ring will send it again"
+                );
                 Problem::new(ProblemType::Unavailable).into_response()
             }
         })
@@ -88,6 +93,7 @@ impl Intake {
         let verified = self.verify(headers, body, now).await?;
         self.queue.send(message(verified.body())).await.map_err(|error| {
             tracing::error!(
+                failed_ring = "queue_out_of_reach",
                 error = &error as &dyn std::error::Error,
                 "a webhook is not queued; Ring will send it again"
             );
@@ -99,7 +105,13 @@ impl Intake {
         let verified = self.keys.verify(headers, body, now).await;
         match verified.map_err(|error| out_of_reach(&error))? {
             Ok(verified) => Ok(verified),
-            Err(SignatureError::NoKeys) => Err(Problem::new(ProblemType::Unavailable)),
+            Err(SignatureError::NoKeys) => {
+                tracing::error!(
+                    failed_ring = "no_keys",
+                    "there is no signing key; Ring will send it again"
+                );
+                Err(Problem::new(ProblemType::Unavailable))
+            }
             Err(refused) => {
                 tracing::warn!(
                     reason = %refused,
@@ -114,6 +126,7 @@ impl Intake {
 
 fn out_of_reach(error: &SecretError) -> Problem {
     tracing::error!(
+        failed_ring = "keys_out_of_reach",
         error = error as &dyn std::error::Error,
         "the signing keys can't be read; Ring will send it again"
     );

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ports::Records;
 use super::{EventId, Past, Place, Record, Repeat};
-use crate::edge::table::{self, Key, StoreError, Table, Write, number, row, text};
+use crate::edge::table::{self, Item, Key, StoreError, Table, Write, number, row, text};
 
 /// The most parked events that one account's link releases at once; the next listing releases more.
 const MOST_PARKED: usize = 1_000;
@@ -37,6 +37,10 @@ pub struct Span {
     /// What has run out by this time is left out, whether it was deleted yet or not.
     pub now: Timestamp,
 }
+
+/// Where a page ended, and the next one begins.
+#[derive(Clone, Debug)]
+pub struct PageEnd(Item);
 
 /// The table of events.
 #[derive(Clone, Debug)]
@@ -124,6 +128,48 @@ impl Events {
             .expression_attribute_values(":seen", text("seen_"))
             .consistent_read(true);
         table::collect(query, MOST_REPEATS).await
+    }
+
+    /// Events that are done, a page of those that were received in this time: of one history, or of the whole table, which is
+    /// read through for it. In no order. What is given back with them is where the next page begins.
+    pub async fn done_between(
+        &self,
+        history: Option<&str>,
+        received: &std::ops::Range<Timestamp>,
+        after: Option<PageEnd>,
+    ) -> Result<(Vec<Past>, Option<PageEnd>), StoreError> {
+        let after = after.map(|PageEnd(key)| key);
+        let (items, end) = match history {
+            Some(history) => {
+                let page = self
+                    .table
+                    .query()
+                    .key_condition_expression("pk = :history")
+                    .expression_attribute_values(":history", text(history))
+                    .set_exclusive_start_key(after)
+                    .send()
+                    .await?;
+                (page.items, page.last_evaluated_key)
+            }
+            None => {
+                let page = self
+                    .table
+                    .scan()
+                    .filter_expression("attribute_exists(ledger)")
+                    .set_exclusive_start_key(after)
+                    .send()
+                    .await?;
+                (page.items, page.last_evaluated_key)
+            }
+        };
+        let mut found = Vec::new();
+        for item in items.unwrap_or_default() {
+            let past: Past = serde_dynamo::from_item(item)?;
+            if received.contains(&past.received_at) {
+                found.push(past);
+            }
+        }
+        Ok((found, end.filter(|key| !key.is_empty()).map(PageEnd)))
     }
 
     /// The put of a marker that must not be there yet. One that has run out counts as not there, deleted or not.

@@ -9,7 +9,7 @@
 //! token that the test itself plants.
 
 mod forms;
-mod places;
+pub(crate) mod places;
 
 use std::collections::BTreeMap;
 

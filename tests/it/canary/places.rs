@@ -193,13 +193,14 @@ async fn messages(stack: &Stack, url: &str, back_after_seconds: i32) -> Vec<Mess
 }
 
 /// A queue of the test's own that hears all that is published.
-pub(super) struct Bus {
-    queue: String,
+pub(crate) struct Bus {
+    /// Where it can be heard.
+    pub(crate) queue: String,
     rule: String,
 }
 
 impl Bus {
-    pub(super) async fn overheard(stack: &Stack) -> Self {
+    pub(crate) async fn overheard(stack: &Stack) -> Self {
         let (aws, rule) = (stack.aws(), format!("canary-{}", Uuid::new_v4().simple()));
         let made = aws
             .queues
@@ -232,7 +233,7 @@ impl Bus {
         Self { queue, rule }
     }
 
-    pub(super) async fn silenced(self, stack: &Stack) {
+    pub(crate) async fn silenced(self, stack: &Stack) {
         let (aws, bus) = (stack.aws(), stack.output("EventBusName").expect("the bus"));
         let removed = aws
             .buses

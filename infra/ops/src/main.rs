@@ -1,0 +1,169 @@
+//! `ops`: the operator's tool. It looks at what went wrong, and gets it back: what lies in quarantine and in dead-letter
+//! queues, what became of an event, what somebody missed on the bus, and when Ring was failed. It works on a deployed stack and on the local one alike, from what CloudFormation says is
+//! in it.
+
+mod dlq;
+mod event;
+mod failure;
+mod outages;
+mod quarantine;
+mod queue;
+mod replay;
+mod say;
+mod stack;
+mod when;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use say::Voice;
+use stack::Choice;
+use tokio::signal::unix::{SignalKind, signal};
+
+const EXAMPLES: &str = "\
+Examples:
+  ops --stack ring-prod dlq list                                    how much waits where
+  ops --stack ring-prod quarantine list                             what Ring signed and we could not use
+  ops --stack ring-prod quarantine retry --all                      back into the queue, after the program was mended
+  ops --stack ring-prod dlq redrive events --dry-run                how much would be moved back
+  ops --stack ring-prod event show evt_VQ0n1YqKkcUoXyPpT6yJmXzqk9E  what became of an event, and when
+  ops --stack ring-prod replay --since 2h --dry-run                 what a subscriber that was down has missed
+  ops --stack ring-prod outages --letter                            what to write to Ring's representative
+  ops --local outages                                               on the stack that `cargo run -p local` keeps up
+
+Each command has a --help of its own, with an example of each use. What to do in which incident: docs/runbook.md.
+
+Exit status: 0 done; 1 failed, nothing was changed; 2 the command line asks for what can't be; 3 some of it is done, and the same
+command again does the rest; 130 interrupted: what was being looked at is back in its queue within two minutes.";
+
+/// The operator's tool: look at what went wrong, and get it back.
+///
+/// Answers go to standard output, as text or with --json as one JSON document; progress goes to standard error. Whatever changes
+/// something has --dry-run, and everything has a bound.
+#[derive(Parser)]
+#[command(name = "ops", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    choice: Choice,
+    /// Answer with one JSON document
+    #[arg(long, global = true)]
+    json: bool,
+    /// No progress on standard error
+    #[arg(long, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
+    #[command(subcommand)]
+    Dlq(dlq::Command),
+    #[command(subcommand)]
+    Event(event::Command),
+    Replay(replay::Command),
+    Outages(outages::Command),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let Cli {
+        choice,
+        json,
+        quiet,
+        command,
+    } = Cli::parse();
+    let voice = Voice { json, quiet };
+    let work = async {
+        match command {
+            Command::Quarantine(command) => quarantine::run(command, &choice, voice).await,
+            Command::Dlq(command) => dlq::run(command, &choice, voice).await,
+            Command::Event(command) => event::run(command, &choice, voice).await,
+            Command::Replay(command) => replay::run(command, &choice, voice).await,
+            Command::Outages(command) => outages::run(command, &choice, voice).await,
+        }
+    };
+    tokio::select! {
+        outcome = work => match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("{failure}");
+                failure.exit_code()
+            }
+        },
+        () = interrupted() => {
+            eprintln!("\ninterrupted");
+            ExitCode::from(130)
+        }
+    }
+}
+
+/// Ctrl-C, or a polite request to end.
+async fn interrupted() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => _ = tokio::signal::ctrl_c().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// Help that teaches shows each command in use.
+    #[test]
+    fn every_command_has_an_example_and_every_example_is_a_command() {
+        fn leaves(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+            let path = format!("{path} {}", command.get_name());
+            let mut below = command.get_subcommands().peekable();
+            if below.peek().is_none() {
+                let help = command.clone().render_help().to_string();
+                assert!(help.contains("Examples:"), "{path} has no example");
+                let path = path.trim_start().trim_start_matches("ops ");
+                assert!(help.contains(path), "the examples of {path} do not show it:\n{help}");
+                found.push(help);
+            }
+            for command in below {
+                leaves(command, &path, found);
+            }
+        }
+        let mut helps = vec![Cli::command().render_help().to_string()];
+        leaves(&Cli::command(), "", &mut helps);
+        assert!(helps.len() > 5);
+        for line in helps
+            .iter()
+            .flat_map(|help| help.lines())
+            .map(str::trim)
+            .filter(|line| line.starts_with("ops "))
+        {
+            // An explanation follows after two spaces, a redirection is the shell's.
+            let words = line
+                .split("  ")
+                .next()
+                .unwrap_or(line)
+                .split(" > ")
+                .next()
+                .unwrap_or(line);
+            let parsed = Cli::try_parse_from(words.split_whitespace());
+            assert!(
+                parsed.is_ok(),
+                "{line}: {}",
+                parsed.err().map(|error| error.to_string()).unwrap_or_default()
+            );
+        }
+    }
+}
