@@ -4,6 +4,7 @@
 
 mod architecture;
 mod canary;
+mod chaos;
 mod contract;
 mod grants;
 mod journey;

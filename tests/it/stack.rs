@@ -27,6 +27,13 @@ pub(crate) fn alone_on_the_stack(test: impl AsyncFnOnce(&'static Stack)) {
     run(test);
 }
 
+/// Runs what brings up a stack of its own, while no other test runs.
+#[track_caller]
+pub(crate) fn hold_the_floor(test: impl FnOnce(&'static Runtime)) {
+    let _alone = FLOOR.write().unwrap_or_else(PoisonError::into_inner);
+    test(&RUNTIME);
+}
+
 #[track_caller]
 fn run(test: impl AsyncFnOnce(&'static Stack)) {
     let up = STACK.get_or_init(|| RUNTIME.block_on(bring_up()));
@@ -43,6 +50,7 @@ async fn bring_up() -> Result<Stack, String> {
         profile: Profile::Dev,
         port: None,
         ring: RingChoice::Simulator,
+        aws_for_functions: None,
         progress: Progress::Quiet,
     };
     let place = Place::find().await.map_err(|failure| failure.to_string())?;

@@ -28,11 +28,13 @@ pub(crate) struct Emulator {
 }
 
 impl Emulator {
-    /// Starts it on the port given, or on a free one, and waits until it answers.
+    /// Starts it on the port given, or on a free one, and waits until it answers. The functions find it there, or where
+    /// `for_functions` says.
     pub(crate) async fn start(
         tools: &Tools,
         run: &Run,
         port: Option<u16>,
+        for_functions: Option<String>,
         http: &reqwest::Client,
     ) -> Result<Self, Failure> {
         let mut attempt = 1;
@@ -41,7 +43,7 @@ impl Emulator {
                 Some(port) => vacant(port)?,
                 None => vacant(0)?,
             };
-            match begin(tools, run, chosen, http).await {
+            match begin(tools, run, chosen, for_functions.as_deref(), http).await {
                 Err(_) if port.is_none() && attempt < ATTEMPTS => attempt += 1,
                 outcome => return outcome,
             }
@@ -53,9 +55,16 @@ impl Emulator {
     }
 }
 
-async fn begin(tools: &Tools, run: &Run, port: u16, http: &reqwest::Client) -> Result<Emulator, Failure> {
+async fn begin(
+    tools: &Tools,
+    run: &Run,
+    port: u16,
+    for_functions: Option<&str>,
+    http: &reqwest::Client,
+) -> Result<Emulator, Failure> {
     let log = run.log("emulator");
-    let environment = environment(run.folder(), port);
+    let itself = format!("http://127.0.0.1:{port}");
+    let environment = environment(run.folder(), port, for_functions.unwrap_or(&itself));
     let environment = environment.iter().map(|(name, value)| (*name, value.clone()));
     let python = tools.python();
     let program = [python.as_os_str(), OsStr::new("-c"), OsStr::new(PROGRAM)];
@@ -88,11 +97,11 @@ async fn begin(tools: &Tools, run: &Run, port: u16, http: &reqwest::Client) -> R
 
 /// Nothing but what is named here: the functions inherit it, and none of them may reach the real AWS, or an account that
 /// whoever runs this is signed in to.
-fn environment(folder: &Path, port: u16) -> Vec<(&'static str, String)> {
+fn environment(folder: &Path, port: u16, for_functions: &str) -> Vec<(&'static str, String)> {
     let mut environment = vec![
         ("BIND_HOST", "127.0.0.1".to_owned()),
         ("GATEWAY_PORT", port.to_string()),
-        ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}")),
+        ("AWS_ENDPOINT_URL", for_functions.to_owned()),
         // Each call is held to the policies of the role that makes it, so that a right that is missing in the template is
         // missing here too.
         ("AUTH", "true".to_owned()),

@@ -166,6 +166,7 @@ fn options(kind: &'static str, choices: Choices) -> Result<Options, Failure> {
         profile,
         port,
         ring,
+        aws_for_functions: None,
         progress: Progress::Told,
     })
 }

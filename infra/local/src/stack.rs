@@ -36,6 +36,8 @@ pub struct Options {
     pub port: Option<u16>,
     /// The Ring that it talks to.
     pub ring: RingChoice,
+    /// Where the functions find AWS; none: at the emulator itself. A test may stand in between.
+    pub aws_for_functions: Option<String>,
     /// Where progress is told.
     pub progress: Progress,
 }
@@ -62,6 +64,7 @@ impl Stack {
             profile,
             port,
             ring,
+            aws_for_functions,
             progress,
         } = options;
         let run = Run::begin(&place, kind)?;
@@ -73,7 +76,7 @@ impl Stack {
             let tools = Tools::ready(&place).await?;
             part.done(if tools.made() == 0 { "unchanged" } else { "installed" });
             let part = progress.begin("emulator", "AWS on loopback");
-            let emulator = Emulator::start(&tools, &run, port, &http).await?;
+            let emulator = Emulator::start(&tools, &run, port, aws_for_functions, &http).await?;
             part.done(&emulator.url());
             let part = progress.begin("ring", "the Ring to talk to");
             let ring = Ring::start(ring, http.clone()).await?;
