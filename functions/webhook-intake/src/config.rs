@@ -9,6 +9,10 @@ pub struct Config {
     pub signing_secret_id: String,
     /// `EVENTS_QUEUE_URL`: where the bodies go.
     pub events_queue_url: String,
+    /// `QUARANTINE_QUEUE_URL`: where it is told of bodies that no queue takes.
+    pub quarantine_queue_url: String,
+    /// `MEDIA_BUCKET`: where those lie, in a folder of their own.
+    pub media_bucket: String,
 }
 
 impl Config {
@@ -17,6 +21,8 @@ impl Config {
         Ok(Self {
             signing_secret_id: required(env, "SIGNING_SECRET_ID")?,
             events_queue_url: required(env, "EVENTS_QUEUE_URL")?,
+            quarantine_queue_url: required(env, "QUARANTINE_QUEUE_URL")?,
+            media_bucket: required(env, "MEDIA_BUCKET")?,
         })
     }
 }

@@ -8,7 +8,7 @@ use webhook_intake::{Config, Intake, SERVICE};
 async fn main() -> Result<(), Error> {
     telemetry::init(SERVICE, &Process);
     let config = Config::read(&Process)?;
-    let intake = Intake::new(&aws::config().await, &config);
+    let intake = Intake::new(&aws::config().await, config);
     intake.warm().await;
     run(service_fn(|request| intake.answer(request))).await
 }

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 pub use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
+
+/// How long a connection to AWS may take.
+const CONNECT_WITHIN: Duration = Duration::from_millis(800);
 
 /// Reading the environment for region, credentials and `AWS_ENDPOINT_URL` is the SDK's own business.
 pub async fn config() -> SdkConfig {
     let time_outs = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_millis(800))
+        .connect_timeout(CONNECT_WITHIN)
         .operation_attempt_timeout(Duration::from_millis(2_500))
         .operation_timeout(Duration::from_secs(8))
         .build();
@@ -18,6 +22,23 @@ pub async fn config() -> SdkConfig {
         .timeout_config(time_outs)
         .load()
         .await
+}
+
+/// The same for whoever has an answer to give: one attempt may take `attempt`, all of them together `whole`, and the next
+/// one comes soon after a failed one.
+#[must_use]
+pub fn hurried(config: &SdkConfig, attempt: Duration, whole: Duration) -> SdkConfig {
+    let time_outs = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_WITHIN.min(attempt))
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(whole)
+        .build();
+    let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(100));
+    config
+        .to_builder()
+        .timeout_config(time_outs)
+        .retry_config(retries)
+        .build()
 }
 
 /// What a client of AWS failed with, kept as the source of our own errors and never shown outside.

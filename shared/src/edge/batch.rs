@@ -8,6 +8,7 @@ use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 
+use super::quarantine::REASON;
 use super::queue::{Message, Queue};
 
 /// What becomes of one message.
@@ -100,7 +101,7 @@ impl Source {
             return false;
         };
         let mut kept = Message::new(message.body.clone().unwrap_or_default())
-            .attribute("reason", reason)
+            .attribute(REASON, reason)
             .attribute("message_id", message.message_id.clone().unwrap_or_default());
         if let Some(encoding) = attribute(message, ENCODING) {
             kept = kept.attribute(ENCODING, encoding);
@@ -121,6 +122,10 @@ impl Source {
         }
     }
 }
+
+/// What setting a message aside adds to its size at most, in bytes: a body that one queue takes and the quarantine's does
+/// not would come back until the dead-letter queue has it.
+pub const SET_ASIDE_ADDS: usize = 128;
 
 /// The attribute that says how a body is encoded, and its one value.
 pub const ENCODING: &str = "encoding";
@@ -146,6 +151,14 @@ pub fn received(message: &SqsMessage) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn setting_a_message_aside_adds_no_more_than_is_said() {
+        let bare = Message::new("x");
+        let kept = bare.clone().attribute(REASON, "one-that-is-quite-long");
+        let kept = kept.attribute("message_id", uuid::Uuid::nil().to_string());
+        assert!(kept.size() - bare.size() <= SET_ASIDE_ADDS);
+    }
 
     #[test]
     fn waits_grow_and_then_stay() {

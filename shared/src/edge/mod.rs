@@ -13,6 +13,7 @@ pub mod key;
 pub mod metrics;
 pub mod page;
 pub mod problem;
+pub mod quarantine;
 pub mod queue;
 pub mod quota;
 pub mod secret;

@@ -8,10 +8,16 @@ use aws_sdk_sqs::types::MessageAttributeValue;
 
 use super::aws::Cause;
 
+/// The most that a message may weigh, in bytes (SQS: Message quotas, Message size; the default of a queue).
+pub const LARGEST: usize = 1_048_576;
+
 /// The queue did not take it. Try again later.
 #[derive(Debug, thiserror::Error)]
 #[error("the queue is out of reach")]
 pub struct QueueError(#[source] pub Cause);
+
+/// The type of each of our attributes.
+const STRING: &str = "String";
 
 /// One queue, and the client to reach it.
 #[derive(Clone, Debug)]
@@ -30,7 +36,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message with this body: at most 1 MiB of the characters that SQS takes.
+    /// A message with this body: at most [`LARGEST`] with its attributes, of the characters that SQS takes.
     pub fn new(body: impl Into<String>) -> Self {
         Self {
             body: body.into(),
@@ -50,6 +56,14 @@ impl Message {
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay.min(Duration::from_secs(900));
         self
+    }
+
+    /// What SQS counts of it, in bytes: the body, and each attribute's name, type and value.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let attributes = self.attributes.iter();
+        let attributes = attributes.map(|(name, value)| name.len() + STRING.len() + value.len());
+        self.body.len() + attributes.sum::<usize>()
     }
 
     /// A string attribute beside the body. Empty ones are left out, as SQS refuses them.
@@ -86,7 +100,7 @@ impl Queue {
         }
         for (name, value) in message.attributes {
             let value = MessageAttributeValue::builder()
-                .data_type("String")
+                .data_type(STRING)
                 .string_value(value)
                 .build();
             send = send.message_attributes(name, value.expect("the type is set one line above"));

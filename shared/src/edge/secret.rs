@@ -13,8 +13,12 @@ use serde::Deserialize;
 
 use super::aws::Cause;
 
-/// A secret that was read anew less than this ago is not read anew again, whatever a caller suspects.
+/// A secret that was read anew less than this ago, or could not be, is not read anew again, whatever a caller suspects.
 const HOLD: Duration = Duration::from_secs(10);
+/// What should be read again and can't be serves on for so long.
+const SERVES_ON: Duration = Duration::from_secs(3_600);
+/// How long a look at the secret may take while what is in memory serves on: whoever asked has an answer to give.
+const LOOK_WITHIN: Duration = Duration::from_millis(500);
 
 /// Why a secret is not at hand.
 #[derive(Debug, thiserror::Error)]
@@ -27,23 +31,25 @@ pub enum SecretError {
     Malformed(&'static str),
 }
 
-/// A secret's value, and when it was read.
+/// What is known of a secret.
 #[derive(Debug)]
-struct Kept<T> {
-    value: T,
-    read_at: Timestamp,
+struct Known<T> {
+    /// Its value, and when that was read.
+    value: Option<(T, Timestamp)>,
     /// When it was last read because what was in memory seemed to be out of date. A read for another reason does not
     /// count: the secret may have been changed right after it.
     reread_at: Option<Timestamp>,
+    /// When it could last not be read although something was in memory.
+    failed_at: Option<Timestamp>,
 }
 
-/// One secret of the form `T`, kept in memory for at most `keep`.
+/// One secret of the form `T`, kept in memory for at most `keep`, and for an hour more where it can't be read.
 #[derive(Debug)]
 pub struct Secret<T> {
     client: Client,
     id: String,
     keep: Duration,
-    kept: Mutex<Option<Kept<T>>>,
+    known: Mutex<Known<T>>,
     reading: tokio::sync::Mutex<()>,
 }
 
@@ -57,76 +63,99 @@ impl<T: FromSecret> Secret<T> {
     /// The secret `id`, kept for at most `keep`.
     #[must_use]
     pub fn new(config: &SdkConfig, id: impl Into<String>, keep: Duration) -> Self {
-        let reading = tokio::sync::Mutex::new(());
+        let nothing = Known {
+            value: None,
+            reread_at: None,
+            failed_at: None,
+        };
         Self {
             client: Client::new(config),
             id: id.into(),
             keep,
-            kept: Mutex::new(None),
-            reading,
+            known: Mutex::new(nothing),
+            reading: tokio::sync::Mutex::new(()),
         }
     }
 
     /// The secret, from memory where it is young enough.
     pub async fn get(&self, now: Timestamp) -> Result<T, SecretError> {
-        let young = |kept: &Kept<T>| age(kept.read_at, now) < self.keep;
-        if let Some(value) = self.in_memory(young) {
+        if let Some(value) = self.in_memory(self.keep, now) {
             return Ok(value);
         }
         // One read at a time: whoever waited here finds what the first one read.
         let _one_read = self.reading.lock().await;
-        match self.in_memory(young) {
+        match self.in_memory(self.keep, now) {
             Some(value) => Ok(value),
-            None => self.read(now, false).await,
+            None => self.read(now).await,
         }
     }
 
     /// The secret, read anew: for when what is in memory seems to be out of date. `None`: that was done in the last 10 s,
-    /// and what is in memory is what there is.
+    /// and what is in memory is what there is. An error: it can't be read, or could not be in the last 10 s.
     pub async fn reread(&self, now: Timestamp) -> Result<Option<T>, SecretError> {
-        let held = |kept: &Kept<T>| kept.reread_at.is_some_and(|reread_at| age(reread_at, now) < HOLD);
         let _one_read = self.reading.lock().await;
-        match self.in_memory(held) {
-            Some(_) => Ok(None),
-            None => self.read(now, true).await.map(Some),
+        if self.is_held(|known| known.failed_at, now) {
+            return Err(SecretError::Unavailable("it could not be read a moment ago".into()));
         }
+        if self.is_held(|known| known.reread_at, now) {
+            return Ok(None);
+        }
+        let value = self
+            .read(now)
+            .await
+            .inspect_err(|_| self.known().failed_at = Some(now))?;
+        self.known().reread_at = Some(now);
+        Ok(Some(value))
     }
 
-    /// The secret; from memory, however old, where it can't be read.
+    /// The secret; where it can't be read, or not in half a second, from memory for an hour more.
     pub async fn get_or_last_known(&self, now: Timestamp) -> Result<T, SecretError> {
-        match self.get(now).await {
-            Ok(value) => Ok(value),
-            Err(error) => self.in_memory(|_| true).ok_or(error),
+        let Some(last_known) = self.in_memory(self.keep + SERVES_ON, now) else {
+            return self.get(now).await;
+        };
+        let is_young = self.in_memory(self.keep, now).is_some();
+        if !is_young && self.is_held(|known| known.failed_at, now) {
+            return Ok(last_known);
         }
+        let looked = tokio::time::timeout(LOOK_WITHIN, self.get(now)).await;
+        looked
+            .unwrap_or_else(|_| Err(SecretError::Unavailable("it took too long".into())))
+            .or_else(|error| {
+                self.known().failed_at = Some(now);
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a secret can't be read; what is in memory serves on"
+                );
+                Ok(last_known)
+            })
     }
 
-    async fn read(&self, now: Timestamp, anew: bool) -> Result<T, SecretError> {
+    async fn read(&self, now: Timestamp) -> Result<T, SecretError> {
         let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
         let answer = answer.map_err(|error| SecretError::Unavailable(error.into()))?;
         let text = answer
             .secret_string()
             .ok_or(SecretError::Malformed("it has no string"))?;
         let value = T::from_secret(text)?;
-        let mut kept = self.kept();
-        let before = kept.as_ref().and_then(|kept| kept.reread_at);
-        let reread_at = if anew { Some(now) } else { before };
-        *kept = Some(Kept {
-            value: value.clone(),
-            read_at: now,
-            reread_at,
-        });
+        let mut known = self.known();
+        known.value = Some((value.clone(), now));
+        known.failed_at = None;
         Ok(value)
     }
 
-    fn in_memory(&self, serves: impl Fn(&Kept<T>) -> bool) -> Option<T> {
-        self.kept()
-            .as_ref()
-            .filter(|kept| serves(kept))
-            .map(|kept| kept.value.clone())
+    /// What is in memory, where it is younger than this.
+    fn in_memory(&self, younger_than: Duration, now: Timestamp) -> Option<T> {
+        let known = self.known();
+        let (value, read_at) = known.value.as_ref()?;
+        (age(*read_at, now) < younger_than).then(|| value.clone())
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Kept<T>>> {
-        self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn is_held(&self, since: impl Fn(&Known<T>) -> Option<Timestamp>, now: Timestamp) -> bool {
+        since(&self.known()).is_some_and(|since| age(since, now) < HOLD)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known<T>> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -1,9 +1,10 @@
-//! Secrets Manager and SQS as far as the program calls them, behind TLS on the loopback, and what was asked of them.
+//! Secrets Manager and SQS as far as the programs call them, behind TLS on the loopback, and what was asked of them.
 
 use std::net::SocketAddr;
 use std::ops::Sub;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use std::{fs, io};
 
 use axum::body::Bytes;
@@ -11,6 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -42,13 +44,15 @@ pub(crate) struct Calls {
     pub(crate) secret_reads: u32,
     /// `SendMessage`.
     pub(crate) sends: u32,
+    /// Those of the sends that bring the trace's context with them.
+    pub(crate) traced: u32,
     /// Anything else.
     pub(crate) others: u32,
 }
 
 impl Aws {
-    /// Serves a signing secret with this key, and a queue that takes everything.
-    pub(crate) async fn start(signing_key: &str) -> Result<Self, Failure> {
+    /// Serves a signing secret with these keys, the one of now and the one before it, and a queue that takes everything.
+    pub(crate) async fn start([now, before]: [&str; 2]) -> Result<Self, Failure> {
         let identity = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
         // What AWS's own certificates cost is in the figures too: the program reads all that the system trusts.
         let trusted = BUNDLES.iter().find_map(|path| fs::read_to_string(path).ok());
@@ -60,13 +64,13 @@ impl Aws {
             .with_no_client_auth()
             .with_single_cert(vec![identity.cert.into()], key.into())?;
         let asked = Arc::new(Asked {
-            secret: json!({ "hmac_signing_key": signing_key }).to_string(),
+            secret: json!({ "hmac_signing_key": now, "hmac_signing_key_previous": before }).to_string(),
             log: Mutex::default(),
         });
         let routes = Router::new().fallback(answer).with_state(Arc::clone(&asked));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let listener = Connections::of(listener, address, TlsAcceptor::from(Arc::new(tls)));
+        let listener = Connections::of(listener, address, TlsAcceptor::from(Arc::new(tls)), Arc::clone(&asked));
         tokio::spawn(async { drop(axum::serve(listener, routes).await) });
         Ok(Self { address, bundle, asked })
     }
@@ -86,6 +90,11 @@ impl Aws {
         self.asked.log().calls
     }
 
+    /// When the first connection came since this was asked last.
+    pub(crate) fn first_connection(&self) -> Option<Instant> {
+        self.asked.log().first_connection.take()
+    }
+
     /// The body of the last message.
     pub(crate) fn last_sent(&self) -> String {
         self.asked.log().last_sent.clone()
@@ -99,6 +108,7 @@ impl Sub for Calls {
         Self {
             secret_reads: self.secret_reads - before.secret_reads,
             sends: self.sends - before.sends,
+            traced: self.traced - before.traced,
             others: self.others - before.others,
         }
     }
@@ -113,6 +123,7 @@ struct Asked {
 struct Log {
     calls: Calls,
     last_sent: String,
+    first_connection: Option<Instant>,
 }
 
 impl Asked {
@@ -134,8 +145,12 @@ async fn answer(State(asked): State<Arc<Asked>>, headers: HeaderMap, body: Bytes
         Some("AmazonSQS.SendMessage") => {
             log.calls.sends += 1;
             log.last_sent = body["MessageBody"].as_str().unwrap_or_default().to_owned();
-            // SQS adds an MD5 of the body, which its client for Rust does not look at.
-            Json(json!({ "MessageId": "5fea7756-0ea4-451a-a703-a558b933e274" })).into_response()
+            log.calls.traced += u32::from(headers.contains_key("x-amzn-trace-id"));
+            // Its client for Node looks whether this is that of the body that it sent.
+            let digest: [u8; 16] = Md5::digest(&log.last_sent).into();
+            let digest = format!("{:032x}", u128::from_be_bytes(digest));
+            let id = "5fea7756-0ea4-451a-a703-a558b933e274";
+            Json(json!({ "MessageId": id, "MD5OfMessageBody": digest })).into_response()
         }
         Some("AmazonSQS.GetQueueAttributes") => {
             log.calls.others += 1;
@@ -155,10 +170,11 @@ struct Connections {
 }
 
 impl Connections {
-    fn of(listener: TcpListener, address: SocketAddr, tls: TlsAcceptor) -> Self {
+    fn of(listener: TcpListener, address: SocketAddr, tls: TlsAcceptor, asked: Arc<Asked>) -> Self {
         let (send, ready) = mpsc::channel(8);
         tokio::spawn(async move {
             while let Ok((stream, from)) = listener.accept().await {
+                asked.log().first_connection.get_or_insert_with(Instant::now);
                 let (send, tls) = (send.clone(), tls.clone());
                 tokio::spawn(async move {
                     let _slower_without = stream.set_nodelay(true);

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use crate::Failure;
 
 /// A program that says nothing for so long has failed.
-const SILENT_FOR: Duration = Duration::from_secs(10);
+const SILENT_FOR: Duration = Duration::from_secs(30);
 /// Lambda's own limit of a function behind the API gateway is no shorter.
 const DEADLINE: Duration = Duration::from_secs(30);
 

@@ -1,5 +1,6 @@
-//! The program under measurement as a process: started as Lambda starts it, looked at through `/proc`, always ended.
+//! A program under measurement as a process: started as Lambda starts it, looked at through `/proc`, always ended.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,18 @@ use std::time::Duration;
 use crate::Failure;
 use crate::aws::Aws;
 use crate::lambda::Lambda;
+
+/// How a program is started.
+pub(crate) struct Recipe {
+    /// What the table calls it.
+    pub(crate) name: &'static str,
+    /// The program and its arguments.
+    pub(crate) command: Vec<OsString>,
+    /// Variables beside those that all of them get.
+    pub(crate) variables: Vec<(&'static str, OsString)>,
+    /// What has to be deployed of it, in bytes.
+    pub(crate) size: u64,
+}
 
 /// A running program. It ends with this handle; and should this process be killed, then with the Runtime API.
 pub(crate) struct Program(Child);
@@ -22,10 +35,11 @@ pub(crate) struct Memory {
 
 impl Program {
     /// Starts it with the variables that Lambda and the template set, and no others.
-    pub(crate) fn start(program: &str, lambda: &Lambda, aws: &Aws) -> Result<Self, Failure> {
+    pub(crate) fn start(recipe: &Recipe, lambda: &Lambda, aws: &Aws) -> Result<Self, Failure> {
         let written = File::create(log())?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(&recipe.command[0]);
         command
+            .args(&recipe.command[1..])
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", lambda.address())
             .env("AWS_LAMBDA_FUNCTION_NAME", "webhook-intake")
@@ -34,16 +48,20 @@ impl Program {
             .env("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/webhook-intake")
             .env("AWS_LAMBDA_LOG_STREAM_NAME", "bench")
             .env("AWS_REGION", "us-east-1")
+            .env("AWS_DEFAULT_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "bench")
             .env("AWS_SECRET_ACCESS_KEY", "bench")
             .env("AWS_ENDPOINT_URL", aws.url())
-            .env("SSL_CERT_FILE", aws.bundle())
             .env("SIGNING_SECRET_ID", "signing")
             .env("EVENTS_QUEUE_URL", format!("{}/123456789012/events", aws.url()))
+            .env("QUARANTINE_QUEUE_URL", format!("{}/123456789012/quarantine", aws.url()))
+            .env("MEDIA_BUCKET", "media")
+            .envs(recipe.variables.iter().cloned())
             .stdin(Stdio::null())
             .stderr(written.try_clone()?)
             .stdout(written);
-        Ok(Self(command.spawn()?))
+        let child = command.spawn();
+        Ok(Self(child.map_err(|error| format!("{}: {error}", recipe.name))?))
     }
 
     /// The CPU time of all its threads (`schedstat`: nanoseconds on a CPU, waited for one, time slices).
