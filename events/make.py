@@ -35,6 +35,13 @@ ACCOUNT = "ava1.ring.account.XXXYYY"
 DEVICE = "ava1.ring.device.XXXYYY"
 MOTION_AT = 1770989995231
 CLIP = {"timestamp": MOTION_AT - 5_000, "duration": 10_000, "video_options": {"codec": "avc"}}
+POLICY = {
+    "on": {"motion_detected": {"human": ["snapshot", "clip"], "default": []}, "button_press": ["capture"]},
+    "duration": 30_000,
+    "audio": False,
+    "notify": True,
+    "privacy_zones": "obscure",
+}
 
 REGION = "us-east-1"
 AWS_ACCOUNT = "123456789012"
@@ -162,6 +169,8 @@ def event_processor():
     # What a new link sends for each event that waited for it.
     parked = event_id(documented("motion_detected"))
     yield batch("resume", message(parked, epoch_ms(NOW), attributes={"resume": parked}))
+    # What an operator sends who has an event published again.
+    yield batch("replay", message(parked, epoch_ms(NOW) + 1, attributes={"replay": parked}))
 
 
 def token_refresh():
@@ -182,6 +191,8 @@ def token_refresh():
 def media_fetch():
     wanted = json.dumps({"medium_id": medium_id(CLIP)}, separators=(",", ":"))
     yield "media-fetch/medium", from_queue("media", [message(wanted, epoch_ms(NOW), group=derived("acc", ACCOUNT))])
+    # What the hourly rule sends.
+    yield "media-fetch/sweep", from_queue("media", [message('{"sweep":"due"}', epoch_ms(NOW))])
 
 
 def partner_api():
@@ -205,6 +216,13 @@ def partner_api():
     # Ring keeps images for 180 days.
     old = {"type": "at_timestamp", "timestamp": epoch_ms("2020-01-01T00:00:00Z")}
     yield called("snapshot_too_old", "POST", f"{device}/snapshots", old | image_options)
+    yield called(
+        "capture", "POST", f"{device}/captures", {"duration": 20_000}, headers={"idempotency-key": "sample-capture-1"}
+    )
+    yield called("policy", "GET", f"{device}/policy")
+    yield called("set_policy", "PUT", f"{device}/policy", POLICY)
+    yield called("set_policies", "PUT", "policies", {"devices": [DEVICE], "policy": POLICY})
+    yield called("set_policy_too_long", "PUT", f"{device}/policy", POLICY | {"duration": 900_001})
     yield called("device_media", "GET", f"{device}/media", query="limit=10")
     yield called("medium", "GET", medium)
     yield called("delete_medium", "DELETE", medium)

@@ -4,10 +4,12 @@
 //! walks are written over its `ports`; [`world`] says who stands behind them.
 
 pub mod audit;
+pub mod capture;
 pub mod device;
 pub mod edge;
 pub mod event;
 pub mod grant;
 pub mod link;
 pub mod media;
+pub mod policy;
 pub mod world;

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use ring_partner::oauth::Credentials;
 
+use crate::capture::ports::Captures;
 use crate::edge::queue::Queue;
 use crate::edge::quota::Counters;
 use crate::edge::secret::Secret;
 use crate::edge::{clock, key};
-use crate::event::ports::{DeviceEndpoint, Devices, Publisher, Records};
+use crate::event::ports::{DeviceEndpoint, Devices, Media, Publisher, Records, Workers};
 use crate::grant::ports::{Client, Grants, Keys, Rescue, TokenEndpoint};
 use crate::link::ports::{Effects, Integrations, Links};
 
@@ -44,6 +45,12 @@ pub trait EventWorld: World<Ring: DeviceEndpoint> {
     type Records: Records;
     /// Where devices are kept.
     type Devices: Devices;
+    /// Where media are kept.
+    type Media: Media;
+    /// Who has which device to record.
+    type Captures: Captures;
+    /// Who fetches and records.
+    type Workers: Workers;
     /// Who is told.
     type Bus: Publisher;
 }
@@ -67,6 +74,9 @@ impl World for Deployed {
 impl EventWorld for Deployed {
     type Records = crate::event::store::Events;
     type Devices = crate::device::store::Devices;
+    type Media = crate::media::store::Media;
+    type Captures = crate::capture::store::Slots;
+    type Workers = crate::event::ports::Queues;
     type Bus = crate::edge::bus::Bus;
 }
 

@@ -21,11 +21,12 @@ use ring_partner::nonce::{self, LinkTime, Nonce};
 use ring_partner::signature::{self, SignatureError, SigningKey};
 use ring_partner::{AccountId, ClipRequest, DeviceId, EventKind, SnapshotRequest, Webhook};
 use serde_json::{Value, json};
+use shared::capture::{self, Ended};
 use shared::edge::bus::Announcement;
 use shared::event::{Delivery, EventId, LEAST_KEPT, Record};
 use shared::grant::GrantId;
 use shared::link::{CompleteLink, Confirmed, Link};
-use shared::media::{Medium, MediumId, Progress, Request as MediumRequest};
+use shared::media::{CaptureRequest, Medium, MediumId, Progress, Request as MediumRequest};
 use token_refresh::Wake;
 
 use crate::stack::on_the_stack;
@@ -378,9 +379,10 @@ impl Scene {
     /// Poison is set aside, and no message of these batches stays in its queue.
     async fn queues(&mut self) {
         let taken = json!({ "batchItemFailures": [] });
-        for name in ["plain", "in_base64", "mixed", "resume"] {
+        for name in ["plain", "in_base64", "mixed", "resume", "replay"] {
             self.says(&format!("event-processor/{name}"), taken.clone()).await;
         }
+        self.says("media-fetch/sweep", taken).await;
         // Nothing of this stack was due in February 2026.
         let minute = json!({ "resolved": 0, "renewed": 0, "ended": 0, "settled": 0, "failed": 0 });
         self.says("token-refresh/schedule", minute).await;
@@ -410,6 +412,20 @@ impl Scene {
         self.says("partner-api/wrong_method", problem(405, "method-not-allowed"))
             .await;
 
+        let policy: Value =
+            serde_json::from_slice(Sample::named("partner-api/set_policy").request().body()).expect("a policy");
+        for name in ["set_policy", "policy", "set_policies"] {
+            self.says(&format!("partner-api/{name}"), json!({ "status": 200, "body": policy }))
+                .await;
+        }
+        self.says("partner-api/set_policy_too_long", problem(400, "invalid-request"))
+            .await;
+        self.says(
+            "partner-api/capture",
+            json!({ "status": 202, "body": { "kind": "capture", "device_id": DEVICE } }),
+        )
+        .await;
+
         let asked = self
             .says(
                 "partner-api/clip",
@@ -422,9 +438,10 @@ impl Scene {
             .await;
         self.says("media-fetch/medium", json!({ "batchItemFailures": [] }))
             .await;
+        // The capture was asked for before the clip.
         self.says(
             "partner-api/device_media",
-            json!({ "status": 200, "body": { "items": [medium] } }),
+            json!({ "status": 200, "body": { "items": [medium, { "kind": "capture" }] } }),
         )
         .await;
         self.says("partner-api/delete_medium", json!({ "status": 204 })).await;
@@ -595,7 +612,8 @@ fn fields(object: &Value) -> impl Iterator<Item = &String> {
     object.as_object().into_iter().flat_map(|object| object.keys())
 }
 
-fn schema(file: &str) -> Validator {
+/// The schema of this file.
+pub(crate) fn schema(file: &str) -> Validator {
     let schema = read(&root().join("events/schemas").join(file));
     let schema: Value = serde_json::from_str(&schema).unwrap_or_else(|error| panic!("{file}: {error}"));
     let validator = jsonschema::draft202012::options()
@@ -611,7 +629,13 @@ fn announcements() -> Vec<Announcement> {
     for sample in Sample::all() {
         if sample.function == "webhook-intake" && sample.name != "webhook-intake/wrong_signature" {
             let record = recorded(&webhook(&sample), sample.request().body());
-            all.extend(named().map(|name| record.announcement(&account(), "usr_1", name)));
+            let with_a_policy = Record {
+                notify: Some(true),
+                ..record.clone()
+            };
+            for record in [record, with_a_policy] {
+                all.extend(named().map(|name| record.announcement(&account(), "usr_1", name)));
+            }
         }
     }
     let bare = br#"{"data":{"type":"app_integration_removed"}}"#;
@@ -631,13 +655,34 @@ fn announcements() -> Vec<Announcement> {
     let clip: ClipRequest = serde_json::from_value(clip).expect("a clip");
     let snapshot = json!({ "type": "at_timestamp", "timestamp": MOTION_AT });
     let snapshot: SnapshotRequest = serde_json::from_value(snapshot).expect("a snapshot");
-    for request in [MediumRequest::Clip(clip), MediumRequest::Snapshot(snapshot)] {
+    let capture = CaptureRequest {
+        duration: 30_000,
+        audio: false,
+    };
+    let capture = MediumRequest::Capture(capture);
+    for request in [
+        MediumRequest::Clip(clip),
+        MediumRequest::Snapshot(snapshot),
+        capture.clone(),
+    ] {
         for (progress, event_id) in [(0, None), (1, Some("evt_1")), (2, None)] {
             let mut medium = Medium::requested(account(), device(), request.clone(), now());
             medium.progress = over(progress);
             medium.event_id = event_id.map(str::to_owned);
+            medium.notify = event_id.map(|_| false);
             all.extend(named().map(|name| medium.announcement("usr_1", name, now()).expect("it is over")));
         }
+    }
+    let ended = Ended {
+        recorded: 12_000,
+        reason: "device_offline".to_owned(),
+    };
+    for (progress, event_id) in [(0, None), (2, Some("evt_1"))] {
+        let mut medium = Medium::requested(account(), device(), capture.clone(), now());
+        medium.progress = over(progress);
+        medium.event_id = event_id.map(str::to_owned);
+        medium.notify = event_id.map(|_| true);
+        all.extend(named().map(|name| capture::finished(&medium, "usr_1", name, &ended, now())));
     }
     all
 }

@@ -6,9 +6,11 @@ use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
 use local::{Options, Place, Profile, Progress, RingChoice, Stack};
 use tokio::runtime::Runtime;
 
+use crate::published::Published;
+
 /// One runtime for all: the clients' connections live on the runtime that opened them.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime can be made"));
-static STACK: OnceLock<Result<Stack, String>> = OnceLock::new();
+static STACK: OnceLock<Result<(Stack, Published), String>> = OnceLock::new();
 
 /// Who walks among others, and who must be alone.
 static FLOOR: RwLock<()> = RwLock::new(());
@@ -18,6 +20,15 @@ static FLOOR: RwLock<()> = RwLock::new(());
 pub(crate) fn on_the_stack(test: impl AsyncFnOnce(&'static Stack)) {
     let _among_others = FLOOR.read().unwrap_or_else(PoisonError::into_inner);
     run(test);
+}
+
+/// How much was published of this kind so far, by whichever test.
+pub(crate) async fn published(kind: &str) -> usize {
+    let Some(Ok((stack, published))) = STACK.get() else {
+        return 0;
+    };
+    published.hold(stack).await;
+    published.seen(kind)
 }
 
 /// Runs a test while no other does: one that orders faults, which strike whoever comes.
@@ -38,13 +49,16 @@ pub(crate) fn hold_the_floor(test: impl FnOnce(&'static Runtime)) {
 fn run(test: impl AsyncFnOnce(&'static Stack)) {
     let up = STACK.get_or_init(|| RUNTIME.block_on(bring_up()));
     match up {
-        Ok(stack) => RUNTIME.block_on(test(stack)),
+        Ok((stack, published)) => RUNTIME.block_on(async {
+            test(stack).await;
+            published.hold(stack).await;
+        }),
         // Said to each test: a test that can't run has not passed.
         Err(failure) => panic!("the stack is not up: {failure}"),
     }
 }
 
-async fn bring_up() -> Result<Stack, String> {
+async fn bring_up() -> Result<(Stack, Published), String> {
     let options = Options {
         kind: "it",
         profile: Profile::Dev,
@@ -54,5 +68,7 @@ async fn bring_up() -> Result<Stack, String> {
         progress: Progress::Quiet,
     };
     let place = Place::find().await.map_err(|failure| failure.to_string())?;
-    Stack::up(place, options).await.map_err(|failure| failure.to_string())
+    let stack = Stack::up(place, options).await.map_err(|failure| failure.to_string())?;
+    let published = Published::overheard(&stack).await;
+    Ok((stack, published))
 }

@@ -18,12 +18,12 @@ use shared::edge::clock;
 
 use crate::stack::{alone_on_the_stack, on_the_stack};
 
-type Held = Result<(), Failure>;
+pub(crate) type Held = Result<(), Failure>;
 
 /// Has the stack to itself: a fault at the offline Ring strikes whoever comes. It leaves none behind, nor a client of ours
 /// whose circuit is open still.
 #[track_caller]
-fn alone(test: impl AsyncFnOnce(&'static Stack) -> Held) {
+pub(crate) fn alone(test: impl AsyncFnOnce(&'static Stack) -> Held) {
     alone_on_the_stack(async |stack| {
         let held = test(stack).await;
         let cleared = stack.ring().order(Method::DELETE, "faults", None).await.map(|_| ());
@@ -38,7 +38,7 @@ fn alone(test: impl AsyncFnOnce(&'static Stack) -> Held) {
 }
 
 #[track_caller]
-fn among_others(test: impl AsyncFnOnce(&'static Stack) -> Held) {
+pub(crate) fn among_others(test: impl AsyncFnOnce(&'static Stack) -> Held) {
     on_the_stack(async |stack| must_hold(stack, test(stack).await).await);
 }
 
@@ -75,19 +75,19 @@ async fn minute(stack: &Stack, later: SignedDuration) -> Result<Value, Failure> 
     stack.invoke("token-refresh", &schedule_at(clock::now() + later)).await
 }
 
-fn is_problem(answer: &Answer, status: StatusCode, name: &str) {
+pub(crate) fn is_problem(answer: &Answer, status: StatusCode, name: &str) {
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(answer.body["type"], format!("/problems/{name}"), "{answer:?}");
 }
 
-async fn only_device(home: &Home<'_>) -> Result<String, Failure> {
+pub(crate) async fn only_device(home: &Home<'_>) -> Result<String, Failure> {
     let devices = home.device_ids().await?;
     assert_eq!(devices.len(), 1, "{devices:?}");
     Ok(devices.into_values().next().unwrap_or_default())
 }
 
 /// Ring's events of a device that the API shows, once the queue is empty.
-async fn events(home: &Home<'_>, device: &str) -> Result<Vec<Value>, Failure> {
+pub(crate) async fn events(home: &Home<'_>, device: &str) -> Result<Vec<Value>, Failure> {
     home.events_settle().await?;
     home.events_of(device).await
 }
@@ -743,7 +743,7 @@ fn trap_49_and_58_a_burst_of_webhooks_is_answered_200_each_and_recorded_once_eac
 }
 
 /// Asks for a medium and waits until it is over, however it ends.
-async fn over(home: &Home<'_>, device: &str, what: &str, order: &Value) -> Result<Value, Failure> {
+pub(crate) async fn over(home: &Home<'_>, device: &str, what: &str, order: &Value) -> Result<Value, Failure> {
     let asked = home
         .call(Method::POST, &format!("/v1/devices/{device}/{what}"), Some(order))
         .await?;
@@ -1043,7 +1043,7 @@ fn trap_27_33_and_34_the_right_grant_of_many_is_matched_at_once_and_devices_are_
     });
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 

@@ -49,7 +49,7 @@ use shared::grant::vault::{Kms, Vault};
 use shared::link::claim::{Attempt, ClaimError, Claims, Linked, Match};
 use shared::link::effects::Downstream;
 use shared::link::ports::Links as _;
-use shared::link::settle::Settler;
+use shared::link::settle::{self, Settler};
 use shared::link::store::{LinkLedger, LinkTable};
 use shared::link::{Link, LinkStatus};
 use shared::world::{Deployed, System};
@@ -148,6 +148,15 @@ impl App {
         spent.map_err(|spent| Problem::new(ProblemType::RateLimited).retry_after(spent.retry_after.as_secs().max(1)))
     }
 
+    /// Ends a link of which Ring has just said that it knows it no more.
+    async fn ends_with(&self, error: &CallError, link: Link) -> Result<(), Problem> {
+        if !settle::is_over(error) {
+            return Ok(());
+        }
+        let ended = self.settler.unlink(link, EndReason::RemovedAtRing).await;
+        ended.map_err(|error| unavailable(&error))
+    }
+
     /// Why there is no link for this user; that an account is another user's goes into the audit trail.
     async fn refused(&self, user: &SignedIn, error: ClaimError) -> Problem {
         if let ClaimError::Taken(account) = &error {
@@ -157,6 +166,7 @@ impl App {
                 deed: Deed::LinkRefusedTaken,
                 account_id: Some(account.clone()),
                 link_id: None,
+                device_id: None,
             };
             self.audit.write(&entry).await;
         }
@@ -282,9 +292,9 @@ async fn preview(
     if let Some(keys) = app.newer_keys(&found).await {
         found = app.claims.matching(&user.user_id, &nonce, &time, keys.all()).await;
     }
-    let (grant, account) = match found {
-        Ok(Match::Waiting(grant, account)) => (grant, account),
-        Ok(Match::Linked(link)) => (link.grant_id.clone(), link.account_id.clone()),
+    let (grant, account, link) = match found {
+        Ok(Match::Waiting(grant, account)) => (grant, account, None),
+        Ok(Match::Linked(link)) => (link.grant_id.clone(), link.account_id.clone(), Some(*link)),
         Err(error) => return Err(app.refused(&user, error).await),
     };
     let ring = &app.ring;
@@ -292,6 +302,9 @@ async fn preview(
         .access
         .call(&grant, now, |token| async move { ring.me(&token).await })
         .await;
+    if let (Err(error), Some(link)) = (&ring_user, link) {
+        app.ends_with(error, link).await?;
+    }
     let ring_user = ring_user
         .map_err(|error| problem_of(ClaimError::Ring(error)))?
         .masked_name();
@@ -393,7 +406,10 @@ async fn change(
                 "Ring does not allow this change of status now",
             ));
         }
-        Err(error) => return Err(problem_of(ClaimError::Ring(error))),
+        Err(error) => {
+            app.ends_with(&error, link).await?;
+            return Err(problem_of(ClaimError::Ring(error)));
+        }
     }
     let (link, kept) = match asked.status {
         WantedStatus::Completed => {

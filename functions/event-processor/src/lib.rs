@@ -14,6 +14,8 @@ use base64::engine::general_purpose::STANDARD;
 pub use config::Config;
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent};
+use shared::audit::store::Audit;
+use shared::capture::store::Slots;
 use shared::device::store::Devices;
 use shared::edge::batch::{self, BASE64, ENCODING, Outcome, Source};
 use shared::edge::bus::Bus;
@@ -21,13 +23,17 @@ use shared::edge::function::Function;
 use shared::edge::metrics::Metrics;
 use shared::edge::queue::Queue;
 use shared::edge::{aws, clock};
+use shared::event::ports::Queues;
 use shared::event::process::Processor;
 use shared::event::store::Events;
 use shared::event::{Delivery, EventId, REPLAY, RESUME, Views};
 use shared::grant::access::Access;
 use shared::grant::store::GrantTable;
 use shared::grant::vault::{Kms, Vault};
+use shared::link::effects::Downstream;
+use shared::link::settle::Settler;
 use shared::link::store::{LinkLedger, LinkTable};
+use shared::media::store::Media;
 use shared::world::{Deployed, System};
 
 /// The program's name.
@@ -48,22 +54,44 @@ impl EventProcessor {
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, ring_partner::client::SettingsError> {
         let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
         let grants = GrantTable::new(aws, config.grants_table);
+        let devices = Devices::new(aws, config.devices_table);
+        let events = Events::new(aws, config.events_table);
+        let events_queue = Queue::new(aws, config.events_queue_url);
+        let bus = Bus::new(aws, config.event_bus_name);
         Ok(Self {
             source: Source {
-                queue: Queue::new(aws, config.events_queue_url),
+                queue: events_queue.clone(),
                 quarantine: Some(Queue::new(aws, config.quarantine_queue_url)),
             },
             processor: Processor {
-                nature: System,
-                records: Events::new(aws, config.events_table),
-                links: LinkLedger::new(LinkTable::new(aws, config.links_table), grants.clone()),
-                devices: Devices::new(aws, config.devices_table),
-                bus: Bus::new(aws, config.event_bus_name),
-                ring: config.ring.client()?,
-                access: Access::new(grants, Vault::new(Kms::new(aws, config.token_key_id)), refresh),
+                settler: Settler {
+                    nature: System,
+                    grants: grants.clone(),
+                    links: LinkLedger::new(LinkTable::new(aws, config.links_table), grants.clone()),
+                    effects: Downstream {
+                        audit: Audit::new(aws, config.audit_table, config.audit_retention_days),
+                        devices: devices.clone(),
+                        events: events.clone(),
+                        events_queue,
+                        bus: bus.clone(),
+                    },
+                    ring: config.ring.client()?,
+                    access: Access::new(grants, Vault::new(Kms::new(aws, config.token_key_id)), refresh),
+                },
+                records: events,
+                devices,
+                captures: Slots::new(aws, &config.media_table),
+                media: Media::new(aws, config.media_table),
+                workers: Queues {
+                    media: Queue::new(aws, config.media_queue_url),
+                    captures: Queue::new(aws, config.captures_queue_url),
+                },
+                bus,
                 views: Views::default(),
                 metrics: Metrics::new(&config.metrics_namespace, SERVICE),
                 kept_for: config.history_kept_for,
+                regions: config.privacy_regions,
+                removed_media: config.removed_media,
             },
         })
     }

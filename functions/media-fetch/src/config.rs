@@ -1,6 +1,7 @@
 //! What the media fetch reads from its environment.
 
-use shared::edge::config::{ConfigError, Environment, RingConfig, required};
+use shared::edge::config::{ConfigError, Environment, RingConfig, parsed_or_empty, required};
+use shared::policy::Regions;
 
 /// The settings.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Config {
     pub token_key_id: String,
     /// `TOKEN_REFRESH_FUNCTION`: who renews tokens.
     pub token_refresh_function: String,
+    /// `PRIVACY_REGIONS`: where privacy zones are obscured at the least; none when it is not set.
+    pub privacy_regions: Regions,
 }
 
 impl Config {
@@ -41,6 +44,7 @@ impl Config {
             event_bus_name: required(env, "EVENT_BUS_NAME")?,
             token_key_id: required(env, "TOKEN_KEY_ID")?,
             token_refresh_function: required(env, "TOKEN_REFRESH_FUNCTION")?,
+            privacy_regions: parsed_or_empty(env, "PRIVACY_REGIONS")?,
         })
     }
 }

@@ -1,8 +1,10 @@
-//! A media request -> Ring -> S3.
+//! A media request -> Ring -> S3; and, once an hour, what has come due.
 //!
 //! The medium is taken, streamed from Ring into the bucket in bounded memory, described honestly (what was asked for,
 //! what it truly is), and told to the bus. What Ring does not have yet is asked for again at 5, 15, 45 and 120 s; what
-//! it never will have is *no media*, and what can't be had is *failed*, each with its reason.
+//! it never will have is *no media*, and what can't be had is *failed*, each with its reason. A medium whose device is
+//! offline *waits* until an event tells that it is back; what is asked of a removed device fails, and what is stored of it is
+//! purged when its time has come.
 
 mod config;
 
@@ -15,23 +17,29 @@ use lambda_runtime::{Error, LambdaEvent};
 use ring_partner::Ring;
 use ring_partner::error::Decision;
 use ring_partner::media::Media as RingMedia;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use shared::device::Known;
 use shared::device::store::Devices;
 use shared::edge::batch::{self, Outcome, Source, received};
 use shared::edge::bus::{Bus, BusError};
 use shared::edge::clock::signed;
 use shared::edge::function::Function;
-use shared::edge::queue::Queue;
+use shared::edge::queue::{Queue, QueueError};
 use shared::edge::table::StoreError;
 use shared::edge::{aws, clock};
+use shared::event::ports::Media as _;
 use shared::grant::access::{Access, AccessError, CallError};
 use shared::grant::store::GrantTable;
 use shared::grant::vault::{Kms, Vault};
 use shared::link::Link;
 use shared::link::store::LinkTable;
 use shared::media::archive::{Archive, ArchiveError, Receipt};
-use shared::media::store::Media;
-use shared::media::{Medium, MediumId, Object, Progress, Request, Window, is_stale};
+use shared::media::store::{Due, Media};
+use shared::media::{
+    Job, Medium, MediumId, Object, Progress, Request, Retired, WAITS_FOR, Window, fetch_message, is_stale, privacy_word,
+};
+use shared::policy::store::Policies;
+use shared::policy::{Regions, Shown};
 use shared::world::Deployed;
 
 /// The program's name.
@@ -46,11 +54,9 @@ const FOOTAGE_MAY_COME_FOR: Duration = Duration::from_secs(300);
 /// A medium that is still not to be had after this is given up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(2 * 3600);
 
-/// A request, as it lies in the queue.
-#[derive(Deserialize)]
-struct FetchRequest {
-    medium_id: MediumId,
-}
+/// How much of what is due one sweep takes on, and how many media of a device it looks at together.
+const MOST_DUE: usize = 500;
+const PAGE: usize = 100;
 
 /// The media fetch.
 #[derive(Debug)]
@@ -60,6 +66,8 @@ pub struct MediaFetch {
     archive: Archive,
     links: LinkTable,
     devices: Devices,
+    policies: Policies,
+    regions: Regions,
     bus: Bus,
     ring: Ring,
     access: Access<Deployed, Function>,
@@ -74,6 +82,8 @@ enum Undone {
     Archive(#[from] ArchiveError),
     #[error(transparent)]
     Bus(#[from] BusError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     #[error(transparent)]
     Call(#[from] CallError),
 }
@@ -103,7 +113,9 @@ impl MediaFetch {
             media: Media::new(aws, config.media_table),
             archive: Archive::new(aws, config.media_bucket),
             links: LinkTable::new(aws, config.links_table),
+            policies: Policies::new(aws, &config.devices_table),
             devices: Devices::new(aws, config.devices_table),
+            regions: config.privacy_regions,
             bus: Bus::new(aws, config.event_bus_name),
             ring: config.ring.client()?,
             access: Access::new(
@@ -124,20 +136,15 @@ impl MediaFetch {
 
     async fn message(&self, message: &SqsMessage) -> Outcome {
         let body = message.body.as_deref().unwrap_or_default();
-        let Ok(request) = serde_json::from_str::<FetchRequest>(body) else {
-            return Outcome::Discard("no request for a medium");
+        let done = match serde_json::from_str(body) {
+            Ok(Job::Fetch { medium_id }) => self.medium(&medium_id, received(message)).await,
+            Ok(Job::Sweep { .. }) => self.sweep().await,
+            Err(_) => return Outcome::Discard("no request for a medium"),
         };
-        match self.medium(&request.medium_id, received(message)).await {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                tracing::warn!(
-                    medium.id = request.medium_id.as_str(),
-                    error = &error as &dyn std::error::Error,
-                    "a medium is tried again"
-                );
-                Outcome::Retry
-            }
-        }
+        done.unwrap_or_else(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a medium is tried again");
+            Outcome::Retry
+        })
     }
 
     async fn medium(&self, id: &MediumId, tries: u32) -> Result<Outcome, Undone> {
@@ -150,15 +157,28 @@ impl MediaFetch {
             self.media.keep(&medium).await?;
             return Ok(Outcome::Done);
         };
-        // Zones may have been drawn since it was asked for.
         let known = self.devices.get(&medium.account_id, &medium.device_id).await?;
-        if !known.is_some_and(|known| known.may_be_shown()) {
-            medium.progress = failed("privacy_zones");
-            self.media.keep(&medium).await?;
-            self.announce(medium, &link).await?;
-            return Ok(Outcome::Done);
+        if known.as_ref().is_some_and(|known| !known.is_present()) {
+            return self.fail(medium, &link, "device_removed").await;
         }
-        let outcome = match self.fetch(&medium, &link).await {
+        if known.as_ref().is_some_and(Known::is_told_offline) {
+            return self.wait(medium, &link, now).await;
+        }
+        // Zones may have been drawn since it was asked for.
+        let shown = match &known {
+            Some(known) => self.policies.holding_for(known).await?.shows(known, &self.regions),
+            None => Shown::Nothing,
+        };
+        // Masking is not built: what would have to be masked is not to be had.
+        if matches!(shown, Shown::Masked | Shown::Nothing) {
+            return self.fail(medium, &link, "privacy_zones").await;
+        }
+        // It could not be had before its device was back.
+        let since = known
+            .and_then(|known| known.online)
+            .filter(|told| told.is)
+            .map(|told| told.at);
+        let outcome = match self.fetch(&medium, &link, shown).await {
             Ok(object) => {
                 medium.progress = Progress::Stored {
                     object,
@@ -167,7 +187,7 @@ impl MediaFetch {
                 Outcome::Done
             }
             Err(error) => {
-                let verdict = verdict(&error, &medium, tries, clock::now());
+                let verdict = verdict(&error, &medium, tries, since, clock::now());
                 tracing::warn!(
                     medium.id = id.as_str(),
                     error = &error as &dyn std::error::Error,
@@ -191,6 +211,11 @@ impl MediaFetch {
                 outcome
             }
         };
+        if matches!(medium.progress, Progress::Stored { .. }) && self.is_removed(&medium).await? {
+            // Its device went while it was fetched. What was stored goes, too.
+            self.archive.delete(&medium.object_key()).await?;
+            return self.fail(medium, &link, "device_removed").await;
+        }
         match self.media.keep(&medium).await {
             Ok(()) => {}
             // It was deleted meanwhile: what was stored goes too.
@@ -204,9 +229,100 @@ impl MediaFetch {
         Ok(outcome)
     }
 
+    async fn is_removed(&self, medium: &Medium) -> Result<bool, StoreError> {
+        let known = self.devices.get(&medium.account_id, &medium.device_id).await?;
+        Ok(known.is_some_and(|known| !known.is_present()))
+    }
+
+    /// A medium that can't be had.
+    async fn fail(&self, mut medium: Medium, link: &Link, reason: &str) -> Result<Outcome, Undone> {
+        medium.progress = failed(reason);
+        match self.media.keep(&medium).await {
+            Ok(()) => self.announce(medium, link).await?,
+            // It was deleted meanwhile.
+            Err(StoreError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// A medium of a device that is offline: it waits until an event tells that the device is back.
+    async fn wait(&self, mut medium: Medium, link: &Link, now: Timestamp) -> Result<Outcome, Undone> {
+        if now.duration_since(medium.requested_at) > signed(WAITS_FOR) {
+            return self.fail(medium, link, "device_offline").await;
+        }
+        medium.progress = Progress::Waiting { since: now };
+        match self.media.wait(&medium, now).await {
+            Ok(()) => {}
+            Err(StoreError::Conflict) => return Ok(Outcome::Done),
+            Err(error) => return Err(error.into()),
+        }
+        tracing::info!(
+            medium.id = medium.id.as_str(),
+            "medium {} waits for its device",
+            medium.id.as_str()
+        );
+        // The device may have come back before it was written that this medium waits: nobody would release it then.
+        let (account, device) = (&medium.account_id, &medium.device_id);
+        let known = self.devices.get(account, device).await?;
+        if known.is_some_and(|known| known.is_told_offline() && known.is_present()) {
+            return Ok(Outcome::Done);
+        }
+        self.media.waits_no_more(account, device, &medium.id).await?;
+        Ok(Outcome::RetryAfter(Duration::from_secs(1)))
+    }
+
+    /// Looks at all that has come due.
+    async fn sweep(&self) -> Result<Outcome, Undone> {
+        let due = self.media.due(clock::now(), MOST_DUE).await?;
+        let is_all = due.len() < MOST_DUE;
+        for due in due {
+            match due {
+                // Whoever takes it from the queue sees whether its device is back, or it has waited for long enough.
+                Due::Waiting {
+                    account,
+                    device,
+                    medium,
+                } => {
+                    self.source.queue.send(fetch_message(&account, &medium)).await?;
+                    self.media.waits_no_more(&account, &device, &medium).await?;
+                }
+                Due::Purge(retired) => self.purge(&retired).await?,
+            }
+        }
+        Ok(if is_all { Outcome::Done } else { Outcome::Retry })
+    }
+
+    /// Purges the media of a removed device, unless it is there again.
+    async fn purge(&self, retired: &Retired) -> Result<(), Undone> {
+        let (account, device) = (&retired.account_id, &retired.device_id);
+        let mut before = None;
+        loop {
+            let known = self.devices.get(account, device).await?;
+            if known.is_some_and(|known| known.is_present()) {
+                break;
+            }
+            let media = self.media.of_device(account, device, before.as_deref(), PAGE).await?;
+            for medium in &media {
+                // The row first: whoever is fetching it finds that it is gone, and takes the object away again.
+                self.media.forget(&medium.id).await?;
+                self.archive.delete(&medium.object_key()).await?;
+            }
+            match media.last() {
+                Some(last) => before = Some(last.position()),
+                None => {
+                    tracing::info!("the media of a removed device are purged");
+                    break;
+                }
+            }
+        }
+        Ok(self.media.purged(retired).await?)
+    }
+
     /// A medium that is not to be fetched: somebody is at it, or it is over, and the bus may not have been told.
     async fn over(&self, id: &MediumId) -> Result<Outcome, Undone> {
-        let Some(medium) = self.media.get(id).await? else {
+        let medium = self.media.get(id).await?;
+        let Some(medium) = medium.filter(|medium| !matches!(medium.request, Request::Capture(_))) else {
             return Ok(Outcome::Done);
         };
         if let Progress::Fetching { until } = medium.progress {
@@ -225,7 +341,7 @@ impl MediaFetch {
             Progress::Stored { announced, .. }
             | Progress::NoMedia { announced, .. }
             | Progress::Failed { announced, .. } => std::mem::replace(announced, true),
-            Progress::Requested | Progress::Fetching { .. } => true,
+            Progress::Requested | Progress::Fetching { .. } | Progress::Waiting { .. } => true,
         };
         if told {
             return Ok(());
@@ -245,19 +361,20 @@ impl MediaFetch {
     }
 
     /// Ring -> S3.
-    async fn fetch(&self, medium: &Medium, link: &Link) -> Result<Object, Undone> {
+    async fn fetch(&self, medium: &Medium, link: &Link, shown: Shown) -> Result<Object, Undone> {
         let ring = &self.ring;
         let source = self.access.call(&link.grant_id, clock::now(), |token| async move {
             match &medium.request {
                 Request::Clip(clip) => ring.clip(&token, &medium.device_id, clip).await,
                 Request::Snapshot(snapshot) => ring.snapshot(&token, &medium.device_id, snapshot).await,
+                Request::Capture(_) => Err(ring_partner::Error::Unusable("a capture is recorded, not fetched")),
             }
         });
         let source = source.await?;
         let key = medium.object_key();
         let described = Described::of(&source);
         let receipt = self.archive.store(&key, &source.content_type, source.body).await?;
-        let object = described.object(medium, key, receipt);
+        let object = described.object(medium, key, shown, receipt);
         self.archive
             .describe(&object.key, &Description::of(medium, &object))
             .await?;
@@ -292,7 +409,7 @@ impl Described {
         }
     }
 
-    fn object(self, medium: &Medium, key: String, Receipt { bytes, sha256 }: Receipt) -> Object {
+    fn object(self, medium: &Medium, key: String, shown: Shown, Receipt { bytes, sha256 }: Receipt) -> Object {
         let asked = medium.request.window(medium.requested_at);
         let actual = self.timestamp.map(|timestamp| Window {
             timestamp,
@@ -309,6 +426,7 @@ impl Described {
             origin: self
                 .origin
                 .or_else(|| matches!(medium.request, Request::Clip(_)).then(|| "recording".to_owned())),
+            privacy_zones: privacy_word(shown).to_owned(),
             partial: self.partial,
             stale,
             ring_request_id: self.request_id,
@@ -326,7 +444,6 @@ struct Description<'m> {
     requested: Window,
     #[serde(flatten)]
     object: &'m Object,
-    privacy_zones: &'static str,
 }
 
 impl<'m> Description<'m> {
@@ -338,8 +455,6 @@ impl<'m> Description<'m> {
             requested_at: medium.requested_at,
             requested: medium.request.window(medium.requested_at),
             object,
-            // A device with privacy zones is not asked for media at all.
-            privacy_zones: "none",
         }
     }
 }
@@ -351,9 +466,12 @@ fn failed(reason: &str) -> Progress {
     }
 }
 
-/// What a failed attempt means, by what Ring said, by how near to now the footage is, and by how long it was tried.
-fn verdict(error: &Undone, medium: &Medium, tries: u32, now: Timestamp) -> Verdict {
-    let given_up = now.duration_since(medium.requested_at) > signed(GIVE_UP_AFTER);
+/// What a failed attempt means, by what Ring said, by how near to now the footage is, and by how long it was tried: since it
+/// was asked for, or since its device was `back` (in epoch milliseconds).
+fn verdict(error: &Undone, medium: &Medium, tries: u32, back: Option<i64>, now: Timestamp) -> Verdict {
+    let back = back.and_then(|at| Timestamp::from_millisecond(at).ok());
+    let since = medium.requested_at.max(back.unwrap_or(medium.requested_at));
+    let given_up = now.duration_since(since) > signed(GIVE_UP_AFTER);
     let again = |reason: &str| {
         if given_up {
             Verdict::Failed(reason.to_owned())
@@ -367,7 +485,11 @@ fn verdict(error: &Undone, medium: &Medium, tries: u32, now: Timestamp) -> Verdi
             return Verdict::Failed("relink_required".to_owned());
         }
         Undone::Call(CallError::Access(AccessError::Ended)) => return Verdict::Failed("unlinked".to_owned()),
-        Undone::Call(CallError::Access(_)) | Undone::Store(_) | Undone::Archive(_) | Undone::Bus(_) => {
+        Undone::Call(CallError::Access(_))
+        | Undone::Store(_)
+        | Undone::Archive(_)
+        | Undone::Queue(_)
+        | Undone::Bus(_) => {
             return again("unavailable");
         }
     };
@@ -435,7 +557,15 @@ mod tests {
 
     #[test]
     fn a_lost_grant_fails_its_media_at_once_and_a_fault_of_ours_only_in_the_end() {
-        let of = |error: AccessError, at| verdict(&Undone::Call(CallError::Access(error)), &clip_that_ended(1), 1, at);
+        let of = |error: AccessError, at| {
+            verdict(
+                &Undone::Call(CallError::Access(error)),
+                &clip_that_ended(1),
+                1,
+                None,
+                at,
+            )
+        };
         assert_eq!(
             of(AccessError::RelinkRequired, now()),
             Verdict::Failed("relink_required".to_owned())
@@ -463,7 +593,7 @@ mod tests {
             bytes: 1,
             sha256: String::new(),
         };
-        let whole = described(None, false).object(&medium, String::new(), receipt());
+        let whole = described(None, false).object(&medium, String::new(), Shown::All, receipt());
         assert_eq!(
             whole.actual,
             Some(Window {
@@ -471,7 +601,7 @@ mod tests {
                 duration: 5_000
             })
         );
-        let part = described(Some(3_000), true).object(&medium, String::new(), receipt());
+        let part = described(Some(3_000), true).object(&medium, String::new(), Shown::All, receipt());
         assert_eq!(
             part.actual,
             Some(Window {

@@ -1,6 +1,7 @@
 //! What the partner API reads from its environment.
 
-use shared::edge::config::{ConfigError, Environment, required};
+use shared::edge::config::{ConfigError, Environment, parsed_or_empty, required};
+use shared::policy::Regions;
 
 /// The settings.
 #[derive(Clone, Debug)]
@@ -15,6 +16,10 @@ pub struct Config {
     pub media_table: String,
     /// `MEDIA_QUEUE_URL`: where requests for media go.
     pub media_queue_url: String,
+    /// `CAPTURES_QUEUE_URL`: where captures to record go.
+    pub captures_queue_url: String,
+    /// `PRIVACY_REGIONS`: where privacy zones are obscured at the least; none when it is not set.
+    pub privacy_regions: Regions,
     /// `MEDIA_BUCKET`.
     pub media_bucket: String,
 }
@@ -28,6 +33,8 @@ impl Config {
             events_table: required(env, "EVENTS_TABLE")?,
             media_table: required(env, "MEDIA_TABLE")?,
             media_queue_url: required(env, "MEDIA_QUEUE_URL")?,
+            captures_queue_url: required(env, "CAPTURES_QUEUE_URL")?,
+            privacy_regions: parsed_or_empty(env, "PRIVACY_REGIONS")?,
             media_bucket: required(env, "MEDIA_BUCKET")?,
         })
     }

@@ -1,27 +1,32 @@
-//! What the partner's frontends call: devices, events, media.
+//! What the partner's frontends call: devices, events, policies, media.
 //!
 //! | route | answers |
 //! |---|---|
 //! | `GET /v1/devices` · `GET /v1/devices/{device}` | 200 devices with status, capabilities, location, configuration |
 //! | `GET /v1/devices/{device}/events` · `GET /v1/events` | 200 what happened, newest first |
+//! | `GET` · `PUT /v1/devices/{device}/policy`, `PUT /v1/policies` | 200 the policy |
 //! | `POST /v1/devices/{device}/clips` · `/snapshots` | 202 the medium, which will be fetched |
+//! | `POST /v1/devices/{device}/captures` | 202 the medium, which will be recorded |
 //! | `GET /v1/devices/{device}/media` · `GET /v1/media/{id}` | 200 media, with a URL when stored |
 //! | `DELETE /v1/media/{id}` | 204 |
 //!
 //! Everything is answered from what we keep: no route here waits for Ring. Each is asked by a signed-in user and reaches
 //! only what belongs to the Ring accounts linked to them; anything else is a 404, as if it did not exist.
 
+mod captures;
 mod config;
 mod devices;
 mod events;
 mod media;
+mod policies;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 pub use config::Config;
 use ring_partner::devices::DeviceId;
+use shared::capture::store::Slots;
 use shared::device::Known;
 use shared::device::store::Devices;
 use shared::edge::aws;
@@ -33,6 +38,8 @@ use shared::link::Link;
 use shared::link::store::LinkTable;
 use shared::media::archive::Archive;
 use shared::media::store::Media;
+use shared::policy::store::Policies;
+use shared::policy::{Regions, Shown};
 
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
@@ -46,6 +53,10 @@ pub struct App {
     media: Media,
     media_queue: Queue,
     archive: Archive,
+    policies: Policies,
+    regions: Regions,
+    captures: Slots,
+    captures_queue: Queue,
 }
 
 impl App {
@@ -54,8 +65,12 @@ impl App {
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Self {
         Self {
             links: LinkTable::new(aws, config.links_table),
+            policies: Policies::new(aws, &config.devices_table),
             devices: Devices::new(aws, config.devices_table),
             events: Events::new(aws, config.events_table),
+            captures: Slots::new(aws, &config.media_table),
+            captures_queue: Queue::new(aws, config.captures_queue_url),
+            regions: config.privacy_regions,
             media: Media::new(aws, config.media_table),
             media_queue: Queue::new(aws, config.media_queue_url),
             archive: Archive::new(aws, config.media_bucket),
@@ -85,6 +100,20 @@ impl App {
         let found = found.map_err(|error| unavailable(&error))?;
         found.into_iter().flatten().next().ok_or_else(not_found)
     }
+
+    /// Fails unless what is recorded of this device may be shown. Masking is not built: what would have to be masked is not
+    /// to be had.
+    async fn may_be_shown(&self, known: &Known) -> Result<(), Problem> {
+        let policy = self
+            .policies
+            .holding_for(known)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        match policy.shows(known, &self.regions) {
+            Shown::All | Shown::AsRecorded => Ok(()),
+            Shown::Masked | Shown::Nothing => Err(Problem::new(ProblemType::PrivacyZones)),
+        }
+    }
 }
 
 /// The routes.
@@ -99,6 +128,20 @@ pub fn router(app: App) -> Router {
         .route(
             "/v1/devices/{device}/snapshots",
             post(media::snapshot).fallback(only_post),
+        )
+        .route(
+            "/v1/devices/{device}/captures",
+            post(captures::capture).fallback(only_post),
+        )
+        .route(
+            "/v1/devices/{device}/policy",
+            get(policies::of_device)
+                .put(policies::set)
+                .fallback(async || Problem::method_not_allowed("GET, PUT")),
+        )
+        .route(
+            "/v1/policies",
+            put(policies::set_many).fallback(async || Problem::method_not_allowed("PUT")),
         )
         .route("/v1/devices/{device}/media", get(media::of_device).fallback(only_get))
         .route("/v1/events", get(events::of_user).fallback(only_get))

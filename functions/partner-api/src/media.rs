@@ -15,7 +15,7 @@ use shared::edge::{clock, key, page};
 use shared::link::Link;
 use shared::media::{Medium, MediumId, Progress, Request, Window};
 
-use crate::{App, unavailable};
+use crate::{App, captures, unavailable};
 
 /// How far back "now" looks for the latest image. Ring takes a window of 24 h (Ring: Image Snapshots, Request Body).
 const LATEST_WITHIN: SignedDuration = SignedDuration::from_hours(24);
@@ -38,7 +38,7 @@ struct MediumView {
     /// This and the next are not read from the file yet: null.
     codec: Option<()>,
     resolution: Option<()>,
-    privacy_zones: &'static str,
+    privacy_zones: String,
     bytes: Option<u64>,
     sha256: Option<String>,
     /// None is made yet: null.
@@ -52,6 +52,7 @@ impl MediumView {
         let (state, reason) = match &medium.progress {
             Progress::Requested => ("requested", None),
             Progress::Fetching { .. } => ("fetching", None),
+            Progress::Waiting { .. } => ("requested", Some("device_offline".to_owned())),
             Progress::Stored { .. } => ("stored", None),
             Progress::NoMedia { reason, .. } => ("no_media", Some(reason.clone())),
             Progress::Failed { reason, .. } => ("failed", Some(reason.clone())),
@@ -71,7 +72,7 @@ impl MediumView {
             stale: false,
             codec: None,
             resolution: None,
-            privacy_zones: "none",
+            privacy_zones: "none".to_owned(),
             bytes: None,
             sha256: None,
             thumbnail: None,
@@ -87,6 +88,7 @@ impl MediumView {
             view = Self {
                 actual: object.actual,
                 origin: object.origin,
+                privacy_zones: object.privacy_zones,
                 partial: object.partial,
                 stale: object.stale,
                 bytes: Some(object.bytes),
@@ -221,7 +223,7 @@ pub(crate) async fn snapshot(
 }
 
 /// The caller's own name for a request, so that it can be sent again.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(key) = headers.get("idempotency-key") else {
         return Ok(None);
     };
@@ -242,9 +244,7 @@ async fn ask(
     once: Option<String>,
     now: Timestamp,
 ) -> Result<Response, Problem> {
-    if !known.may_be_shown() {
-        return Err(Problem::new(ProblemType::PrivacyZones));
-    }
+    app.may_be_shown(known).await?;
     let (account, device) = (link.account_id.clone(), known.device_id.clone());
     let mut medium = Medium::requested(account, device, request, now);
     if let Some(once) = once {
@@ -258,6 +258,11 @@ async fn ask(
             .await
             .map_err(|error| unavailable(&error))?;
     }
+    accepted(app, medium).await
+}
+
+/// A medium that is on its way, and where it will be.
+pub(crate) async fn accepted(app: &App, medium: Medium) -> Result<Response, Problem> {
     let location = HeaderValue::try_from(format!("/v1/media/{}", medium.id.as_str())).ok();
     let view = MediumView::new(app, medium).await?;
     let mut response = private((StatusCode::ACCEPTED, axum::Json(view)));
@@ -287,6 +292,7 @@ pub(crate) async fn one(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id)
 /// The row goes first: whoever is fetching it finds that it is gone, and takes the object away again.
 pub(crate) async fn delete(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {
     let medium = medium_of(&app, &user, id).await?;
+    captures::stop(&app, &medium).await?;
     app.media
         .forget(&medium.id)
         .await
@@ -303,9 +309,14 @@ async fn medium_of(app: &App, user: &SignedIn, id: String) -> Result<Medium, Pro
     let (links, medium) = tokio::join!(app.links_of(user), app.media.get(&id));
     let medium = medium.map_err(|error| unavailable(&error))?;
     let links = links?;
-    medium
+    let not_found = || Problem::new(ProblemType::NotFound);
+    let medium = medium
         .filter(|medium| links.iter().any(|link| link.account_id == medium.account_id))
-        .ok_or_else(|| Problem::new(ProblemType::NotFound))
+        .ok_or_else(not_found)?;
+    // What was recorded of a device that Ring's user took away is out of reach from that moment on, whenever it is purged.
+    let known = app.devices.get(&medium.account_id, &medium.device_id).await;
+    let known = known.map_err(|error| unavailable(&error))?;
+    known.filter(Known::is_present).map(|_| medium).ok_or_else(not_found)
 }
 
 #[derive(Debug, Deserialize)]

@@ -213,7 +213,7 @@ fn after(since: SignedDuration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use shared::event::{Delivery, Effect, Step};
+    use shared::event::{Delivery, Effect, Plan, Step};
 
     use super::*;
 
@@ -242,8 +242,11 @@ mod tests {
     #[test]
     fn a_ledger_tells_each_step_and_how_long_after_the_event_it_was() {
         let account = record().account_id.unwrap();
-        let effects = vec![Effect::DeviceState, Effect::Announce];
-        let pending = record().pending(&account, effects, "m1", "2026-02-13T13:39:58.25Z".parse().unwrap());
+        let plan = Plan {
+            effects: vec![Effect::DeviceState, Effect::Announce],
+            notify: None,
+        };
+        let pending = record().pending(&account, plan, "m1", "2026-02-13T13:39:58.25Z".parse().unwrap());
         let said = Shown::of(pending.clone(), None, Vec::new()).to_string();
         assert!(said.contains("It is not done: device_state, announce left"), "{said}");
 

@@ -1,7 +1,8 @@
-//! The audit trail: who linked, who was refused, who unlinked, and when. People stand in it as pseudonyms and accounts by Ring's
+//! The audit trail: who linked, who was refused, who unlinked, which devices came and went, and when. People stand in it as pseudonyms and accounts by Ring's
 //! opaque ids; nothing in it opens anything. Programs can add to it and can't change it: only its retention deletes.
 
 use jiff::Timestamp;
+use ring_partner::devices::DeviceId;
 use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,9 @@ pub struct Entry {
     pub account_id: Option<AccountId>,
     /// By which link, where there is one.
     pub link_id: Option<String>,
+    /// With which device, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<DeviceId>,
 }
 
 /// What somebody did.
@@ -36,6 +40,10 @@ pub enum Deed {
     Unlinked,
     /// Removed the app at Ring, which ended the link.
     RemovedAtRing,
+    /// Gave access to a device, at Ring.
+    DeviceAdded,
+    /// Took access to a device back, at Ring.
+    DeviceRemoved,
 }
 
 impl Entry {
@@ -45,7 +53,8 @@ impl Entry {
         let account = self.account_id.as_ref().map_or("", AccountId::as_str);
         let link = self.link_id.as_deref().unwrap_or_default();
         let (deed, at) = (format!("{:?}", self.deed), self.at.to_string());
-        key::derived("aud", &[&self.user_id, &deed, account, link, &at])
+        let device = self.device_id.as_ref().map_or("", DeviceId::as_str);
+        key::derived("aud", &[&self.user_id, &deed, account, link, device, &at])
     }
 }
 
@@ -61,6 +70,7 @@ mod tests {
             deed: Deed::Linked,
             account_id: AccountId::new("account").ok(),
             link_id: Some("lnk_1".to_owned()),
+            device_id: DeviceId::new("device").ok(),
         };
         let others = [
             Entry {
@@ -81,6 +91,10 @@ mod tests {
             },
             Entry {
                 link_id: None,
+                ..entry.clone()
+            },
+            Entry {
+                device_id: None,
                 ..entry.clone()
             },
         ];

@@ -9,8 +9,12 @@ use ring_partner::webhook::EventKind;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Record;
+use crate::policy::Policy;
 
 pub mod store;
+
+/// What tells a device's state beside events.
+pub const LISTING: &str = "listing";
 
 /// What is kept of a device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +40,9 @@ pub struct Known {
     pub configurations: Option<Configurations>,
     /// When Ring was last asked about it, in epoch milliseconds.
     pub listed_at: Option<i64>,
+    /// Its own policy, where it has one.
+    #[serde(default)]
+    pub policy: Option<Policy>,
 }
 
 impl Known {
@@ -45,13 +52,11 @@ impl Known {
         self.present.as_ref().is_none_or(|told| told.is)
     }
 
-    /// Whether its pictures may be fetched: masking is not built, so only where it is known that there are no privacy zones
-    /// (Ring: Configurations, "always obscure or avoid processing areas marked as privacy zones").
+    /// Whether an event told last that it is offline. A listing that says so is no reason to wait: nothing might tell that it
+    /// is over.
     #[must_use]
-    pub fn may_be_shown(&self) -> bool {
-        self.configurations
-            .as_ref()
-            .is_some_and(|set| set.privacy_zones().is_empty())
+    pub fn is_told_offline(&self) -> bool {
+        self.online.as_ref().is_some_and(|told| !told.is && told.by != LISTING)
     }
 
     /// When what we know was true: the newest of what was asked and what was told.
@@ -126,7 +131,7 @@ pub fn listed(account: &AccountId, device: Device, asked_at: Timestamp) -> Known
     let told = |is| Told {
         is,
         at,
-        by: "listing".to_owned(),
+        by: LISTING.to_owned(),
     };
     Known {
         account_id: account.clone(),
@@ -139,6 +144,7 @@ pub fn listed(account: &AccountId, device: Device, asked_at: Timestamp) -> Known
         location: device.location,
         configurations: device.configurations,
         listed_at: Some(at),
+        policy: None,
     }
 }
 

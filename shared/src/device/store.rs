@@ -9,9 +9,11 @@ use ring_partner::devices::{Device, DeviceId};
 use ring_partner::users::AccountId;
 use serde::Deserialize;
 
-use super::{Change, Known, Told, listed};
+use super::{Change, Known, LISTING, Told, listed};
 use crate::edge::table::{self, Key, StoreError, Table, number, text};
 use crate::event::ports;
+use crate::policy::Policy;
+use crate::policy::store::Policies;
 
 /// The most devices of one account.
 const MOST_DEVICES: usize = 1_000;
@@ -20,14 +22,17 @@ const MOST_DEVICES: usize = 1_000;
 #[derive(Clone, Debug)]
 pub struct Devices {
     table: Table,
+    policies: Policies,
 }
 
 impl Devices {
     /// The devices in the table `name`.
     #[must_use]
     pub fn new(config: &SdkConfig, name: impl Into<String>) -> Self {
+        let name = name.into();
         Self {
-            table: Table::new(config, name),
+            table: Table::new(config, &name),
+            policies: Policies::new(config, name),
         }
     }
 
@@ -45,7 +50,14 @@ impl Devices {
 
     /// All devices of an account, those among them that it has no more.
     pub async fn ever_of_account(&self, account: &AccountId) -> Result<Vec<Known>, StoreError> {
-        self.table.partition(&account_pk(account), MOST_DEVICES).await
+        let query = self
+            .table
+            .query()
+            .key_condition_expression("pk = :account AND begins_with(sk, :device)")
+            .expression_attribute_values(":account", text(account_pk(account)))
+            .expression_attribute_values(":device", text("device#"))
+            .consistent_read(true);
+        table::collect(query, MOST_DEVICES).await
     }
 
     /// What a listing told: each device with all its parts, and that the others are gone.
@@ -63,7 +75,7 @@ impl Devices {
         let told = Told {
             is: false,
             at: asked_at.as_millisecond(),
-            by: "listing".to_owned(),
+            by: LISTING.to_owned(),
         };
         try_join_all(devices.into_iter().map(|device| self.keep(account, device, asked_at))).await?;
         try_join_all(gone.iter().map(|device| self.fold(account, device, "present", &told))).await?;
@@ -115,7 +127,7 @@ impl Devices {
             .map(|known| device_row(account, &known.device_id))
             .collect();
         try_join_all(rows.iter().map(|row| self.table.delete(row))).await?;
-        Ok(())
+        self.policies.forget_of_link(account).await
     }
 
     /// Newest wins, and the same again is no loss: in step with [`Told::stands_against`]. One that loses costs a write, and no
@@ -184,6 +196,14 @@ impl ports::Devices for Devices {
     async fn keep(&self, account: &AccountId, device: Device, asked_at: Timestamp) -> Result<(), StoreError> {
         self.keep(account, device, asked_at).await
     }
+
+    async fn link_policy(&self, account: &AccountId) -> Result<Option<Policy>, StoreError> {
+        self.policies.of_link(account).await
+    }
+
+    async fn give_policy(&self, account: &AccountId, device: &DeviceId, policy: &Policy) -> Result<(), StoreError> {
+        self.policies.give(account, device, policy).await
+    }
 }
 
 /// An update may be the first that is heard of a device: it always says whose and which it is.
@@ -195,10 +215,10 @@ fn ids(update: Update, account: &AccountId, device: &DeviceId) -> Update {
         .expression_attribute_values(":device_id", text(device.as_str()))
 }
 
-fn account_pk(account: &AccountId) -> String {
+pub(crate) fn account_pk(account: &AccountId) -> String {
     format!("account#{account}")
 }
 
-fn device_row(account: &AccountId, device: &DeviceId) -> Key {
+pub(crate) fn device_row(account: &AccountId, device: &DeviceId) -> Key {
     Key::new(account_pk(account), format!("device#{device}"))
 }

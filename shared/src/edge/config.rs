@@ -65,6 +65,21 @@ where
         })
 }
 
+/// A value of a type that can be read from text, and from none when it is not set.
+pub fn parsed_or_empty<T>(env: &impl Environment, name: &'static str) -> Result<T, ConfigError>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    env.get(name)
+        .unwrap_or_default()
+        .parse()
+        .map_err(|error: T::Err| ConfigError::Invalid {
+            name,
+            why: error.to_string(),
+        })
+}
+
 /// A required number of milliseconds.
 pub fn milliseconds(env: &impl Environment, name: &'static str) -> Result<Duration, ConfigError> {
     parsed(env, name).map(Duration::from_millis)

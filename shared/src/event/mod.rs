@@ -17,12 +17,16 @@ use crate::edge::clock::signed;
 use crate::edge::key;
 use crate::edge::queue::Message;
 
+mod effect;
+mod history;
 pub mod ports;
 pub mod process;
 pub mod store;
 mod views;
 
-pub use views::Views;
+pub use effect::{Effect, Plan};
+pub use history::{Past, Place, Repeat, Step};
+pub use views::{Seen, Views};
 
 /// Events are kept for as long as their history is, and never for less than this: so long a repeat must be known as one.
 /// Ring's retries last 73 minutes, its dead-letter queue 72 h, our own queues 14 days. Ring: Webhook Response Handling, Retry
@@ -116,7 +120,10 @@ pub struct Record {
     pub request_id: Option<String>,
     /// What it said, as a hash: a repeat that says something else is told by it.
     pub content: String,
-    /// What is still to be done.
+    /// Whether whoever hears of it is to be told, where a policy says so.
+    #[serde(default)]
+    pub notify: Option<bool>,
+    /// What is to be done.
     pub progress: Progress,
     /// When it may be forgotten, in epoch seconds.
     pub expires_at: i64,
@@ -133,98 +140,6 @@ pub enum Progress {
         /// What is to be done.
         effects: Vec<Effect>,
     },
-}
-
-/// One effect of an event. Each may happen twice without harm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// The device's state is told by the event: there or gone, online or offline, a doorbell.
-    DeviceState,
-    /// The device is asked for at Ring, with all four parts, and kept.
-    FetchDevice,
-    /// The event is published on the bus.
-    Announce,
-}
-
-impl Effect {
-    /// Its word in a ledger.
-    #[must_use]
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::DeviceState => "device_state",
-            Self::FetchDevice => "fetch_device",
-            Self::Announce => "announce",
-        }
-    }
-}
-
-/// An event that is done, as its device's history has it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Past {
-    /// Its id.
-    pub event_id: EventId,
-    /// The Ring account.
-    pub account_id: AccountId,
-    /// What happened.
-    #[serde(rename = "type")]
-    pub kind: EventKind,
-    /// What moved.
-    pub subtype: Option<String>,
-    /// Where; nowhere for what is about the account.
-    pub device_id: Option<DeviceId>,
-    /// When.
-    pub occurred_at: Timestamp,
-    /// When Ring sent it.
-    pub sent_at: Option<Timestamp>,
-    /// When the intake queued it.
-    pub received_at: Timestamp,
-    /// When it was recorded.
-    pub recorded_at: Timestamp,
-    /// The media that it asked for.
-    #[serde(default)]
-    pub media: Vec<String>,
-    /// What was done, in that order.
-    pub ledger: Vec<Step>,
-    /// When it may be forgotten, in epoch seconds.
-    pub expires_at: i64,
-}
-
-/// What was done about an event, and when.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Step {
-    /// The effect's word.
-    pub effect: String,
-    /// When it had come.
-    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
-    pub at: Timestamp,
-    /// What there is to say about it: that something newer was known, that a device is out of reach.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-/// Where a history row lies.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Of which device, or of which account.
-    pub partition: String,
-    /// When, and which event.
-    pub position: String,
-}
-
-/// A repeat that is not the same to the letter. It is kept beside the event; it starts nothing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Repeat {
-    /// Ring's id of the request that it came by.
-    pub request_id: Option<String>,
-    /// What it said, as a hash.
-    pub content: String,
-    /// The body, where it says something else than the event that stands, and is not too large to be kept.
-    pub body: Option<String>,
-    /// When the intake queued it.
-    pub received_at: Timestamp,
-    /// When it may be forgotten, in epoch seconds.
-    pub expires_at: i64,
 }
 
 /// The largest body that is kept of a repeat that says something else. A row of the table takes 400 KB.
@@ -248,30 +163,19 @@ impl Record {
             message: delivery.message.clone(),
             request_id: webhook.request_id.as_ref().map(ToString::to_string),
             content: content_of(body),
+            notify: None,
             progress: Progress::Parked,
             expires_at: (received_at + signed(kept_for.max(LEAST_KEPT))).as_second(),
         }
     }
 
-    /// What is to be done about it once its account is linked.
+    /// The record of an event of this account, with all this to come from now on.
     #[must_use]
-    pub fn effects(&self) -> Vec<Effect> {
-        match (&self.kind, &self.device_id) {
-            (EventKind::DeviceAdded, Some(_)) => vec![Effect::DeviceState, Effect::FetchDevice, Effect::Announce],
-            (
-                EventKind::DeviceRemoved | EventKind::DeviceOnline | EventKind::DeviceOffline | EventKind::ButtonPress,
-                Some(_),
-            ) => vec![Effect::DeviceState, Effect::Announce],
-            _ => vec![Effect::Announce],
-        }
-    }
-
-    /// The record of an event of this account, with these effects to come from now on.
-    #[must_use]
-    pub fn pending(self, account: &AccountId, effects: Vec<Effect>, message: &str, now: Timestamp) -> Self {
+    pub fn pending(self, account: &AccountId, plan: Plan, message: &str, now: Timestamp) -> Self {
         Self {
             account_id: Some(account.clone()),
-            progress: Progress::Pending { effects },
+            progress: Progress::Pending { effects: plan.effects },
+            notify: plan.notify,
             message: message.to_owned(),
             recorded_at: now,
             ..self
@@ -293,7 +197,7 @@ impl Record {
         if self.progress == Progress::Parked {
             return None;
         }
-        Some(place(
+        Some(Place::of(
             account,
             self.device_id.as_ref(),
             self.occurred_at,
@@ -346,6 +250,9 @@ impl Record {
             more.insert("subtype".into(), subtype.as_str().into());
         }
         more.insert("received_at".into(), self.received_at.to_string().into());
+        if let Some(notify) = self.notify {
+            more.insert("notify".into(), notify.into());
+        }
         Announcement {
             kind: self.kind.as_str().to_owned(),
             schema: "ring_event/1".to_owned(),
@@ -358,34 +265,6 @@ impl Record {
             occurred_at: self.occurred_at,
             more,
         }
-    }
-}
-
-impl Past {
-    /// Where it lies.
-    #[must_use]
-    pub fn place(&self) -> Place {
-        place(
-            &self.account_id,
-            self.device_id.as_ref(),
-            self.occurred_at,
-            &self.event_id,
-        )
-    }
-}
-
-impl Repeat {
-    /// What tells it from other repeats of the same event.
-    #[must_use]
-    pub fn name(&self) -> String {
-        key::derived("seen", &[self.request_id.as_deref().unwrap_or(""), &self.content])
-    }
-}
-
-fn place(account: &AccountId, device: Option<&DeviceId>, at: Timestamp, id: &EventId) -> Place {
-    Place {
-        partition: device.map_or_else(|| account_key(account), |device| device_key(account, device)),
-        position: position(at, id.as_str()),
     }
 }
 
@@ -421,6 +300,7 @@ pub fn device_key(account: &AccountId, device: &DeviceId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Regions;
 
     const MOTION: &str = r#"{
         "meta": {"version": "1.1", "time": "2026-02-13T13:39:57.200155525Z",
@@ -523,7 +403,8 @@ mod tests {
         let account = AccountId::new("a").unwrap();
         let parked = record(MOTION);
         assert_eq!(parked.place(), None);
-        let pending = parked.pending(&account, Vec::new(), "m-1", Timestamp::UNIX_EPOCH);
+        let plan = Plan::of(&parked, None, &Regions::none());
+        let pending = parked.pending(&account, plan, "m-1", Timestamp::UNIX_EPOCH);
         let place = pending.place().unwrap();
         assert!(place.partition.starts_with("dev_"), "{place:?}");
         assert_eq!(pending.past(&account, Vec::new(), Vec::new()).place(), place);
@@ -537,7 +418,8 @@ mod tests {
     #[test]
     fn trap_44_an_unknown_type_is_published_as_it_came() {
         let record = record(&MOTION.replace("motion_detected", "package_delivered"));
-        assert_eq!(record.effects(), [Effect::Announce]);
+        let plan = Plan::of(&record, None, &Regions::none());
+        assert_eq!(plan.effects, [Effect::Announce]);
         let told = record.announcement(&AccountId::new("a").unwrap(), "usr_1", None);
         assert_eq!(told.kind, "package_delivered");
     }

@@ -1,7 +1,8 @@
-//! What the processing of events stands on, in its own words: where events are kept, where devices are, whom Ring's side of a
-//! device is asked of, and who is told.
+//! What the processing of events stands on, in its own words: where events, devices and media are kept, who fetches and
+//! records those, whom Ring's side of a device is asked of, and who is told.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use ring_partner::devices::{Device, DeviceId};
@@ -9,9 +10,13 @@ use ring_partner::oauth::AccessToken;
 use ring_partner::users::AccountId;
 
 use super::{EventId, Past, Place, Record, Repeat};
+use crate::capture;
 use crate::device::{Change, Known};
 use crate::edge::bus::{Announcement, Bus, BusError};
+use crate::edge::queue::{Queue, QueueError};
 use crate::edge::table::StoreError;
+use crate::media::{self, Medium, MediumId, Retired};
+use crate::policy::Policy;
 
 /// Where events are kept.
 ///
@@ -68,6 +73,89 @@ pub trait Devices: Clone + Debug + Send + Sync + 'static {
         device: Device,
         asked_at: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// What the account's link gives to devices that come.
+    fn link_policy(&self, account: &AccountId) -> impl Future<Output = Result<Option<Policy>, StoreError>> + Send;
+
+    /// A device has this policy, unless it has one already.
+    fn give_policy(
+        &self,
+        account: &AccountId,
+        device: &DeviceId,
+        policy: &Policy,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Where media are kept.
+pub trait Media: Clone + Debug + Send + Sync + 'static {
+    /// Keeps a request, unless it was made before, however that ended; returns the medium that stands for it.
+    fn request_once(&self, medium: Medium) -> impl Future<Output = Result<Medium, StoreError>> + Send;
+
+    /// The media that wait for this device.
+    fn waiting(
+        &self,
+        account: &AccountId,
+        device: &DeviceId,
+    ) -> impl Future<Output = Result<Vec<MediumId>, StoreError>> + Send;
+
+    /// A medium waits for its device no more: it is in the queue again.
+    fn waits_no_more(
+        &self,
+        account: &AccountId,
+        device: &DeviceId,
+        id: &MediumId,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// A device was removed: its media are to be purged, unless it was removed again since.
+    fn retire(&self, retired: &Retired) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// A device was added at this time (in epoch milliseconds): an earlier removal purges nothing any more.
+    fn restore(
+        &self,
+        account: &AccountId,
+        device: &DeviceId,
+        added_at: i64,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Who fetches media, and records captures. Each may be told twice.
+pub trait Workers: Clone + Debug + Send + Sync + 'static {
+    /// A medium is to be fetched, not before `after` has passed.
+    fn fetch(
+        &self,
+        account: &AccountId,
+        id: &MediumId,
+        after: Duration,
+    ) -> impl Future<Output = Result<(), QueueError>> + Send;
+
+    /// A capture is to be recorded.
+    fn record(&self, capture: &Medium) -> impl Future<Output = Result<(), QueueError>> + Send;
+
+    /// What has come due is to be looked at.
+    fn sweep(&self) -> impl Future<Output = Result<(), QueueError>> + Send;
+}
+
+/// The queues of media and of captures.
+#[derive(Clone, Debug)]
+pub struct Queues {
+    /// Media to fetch.
+    pub media: Queue,
+    /// Captures to record.
+    pub captures: Queue,
+}
+
+impl Workers for Queues {
+    async fn fetch(&self, account: &AccountId, id: &MediumId, after: Duration) -> Result<(), QueueError> {
+        self.media.send(media::fetch_message(account, id).delay(after)).await
+    }
+
+    async fn record(&self, capture: &Medium) -> Result<(), QueueError> {
+        self.captures.send(capture::Job::message(capture)).await
+    }
+
+    async fn sweep(&self) -> Result<(), QueueError> {
+        self.media.send(media::sweep_message()).await
+    }
 }
 
 /// Ring's side of a device. Ring: Device Discovery.

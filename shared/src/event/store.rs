@@ -254,3 +254,69 @@ fn parked_key(record: &Record) -> Key {
     };
     Key::new(under, record.event_id.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_dynamodb::types::AttributeValue;
+    use ring_partner::webhook::Webhook;
+
+    use super::*;
+    use crate::edge::table::Item;
+    use crate::event::{Delivery, Effect, Plan, Step};
+
+    /// The size of an item, as DynamoDB counts it.
+    fn size(item: &Item) -> usize {
+        item.iter().map(|(name, value)| name.len() + size_of(value)).sum()
+    }
+
+    fn size_of(value: &AttributeValue) -> usize {
+        match value {
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::N(digits) => digits.len() / 2 + 2,
+            AttributeValue::L(values) => 3 + values.iter().map(|value| 1 + size_of(value)).sum::<usize>(),
+            AttributeValue::M(fields) => 3 + fields.len() + size(fields),
+            _ => 1,
+        }
+    }
+
+    /// Ids as long as Ring's are seen to be, and twice that.
+    #[test]
+    fn a_marker_and_a_row_of_the_history_are_a_write_unit_each() {
+        let now: Timestamp = "2026-02-13T13:39:58.123456789Z".parse().unwrap();
+        let id = "ava1.ring.device.".to_owned() + &"X".repeat(32);
+        let body = serde_json::json!({
+            "meta": {"version": "1.1", "time": "2026-02-13T13:39:57.200155525Z",
+                     "request_id": "2ad45ade-1818-4154-813b-afdd8bcd8085",
+                     "account_id": "ava1.ring.account.".to_owned() + &"X".repeat(32)},
+            "data": {"id": format!("{id}_human_1770989995231"), "type": "motion_detected", "subType": "other_motion",
+                     "attributes": {"source": id, "source_type": "devices", "timestamp": 1_770_989_995_231_i64}},
+        })
+        .to_string();
+        let delivery = Delivery {
+            message: "91895b8e-683c-430a-8a43-a1016f2b7218".to_owned(),
+            received_at: now,
+        };
+        let webhook = Webhook::parse(body.as_bytes()).unwrap();
+        let record = Record::of(&webhook, body.as_bytes(), &delivery, Duration::ZERO, now);
+        let account = record.account_id.clone().unwrap();
+        let effects = vec![Effect::Snapshot, Effect::Announce];
+        let ledger = effects.iter().map(|effect| Step {
+            effect: effect.as_str().to_owned(),
+            at: now,
+            note: None,
+        });
+        let ledger = ledger.collect();
+        let plan = Plan {
+            effects,
+            notify: Some(true),
+        };
+        let record = record.pending(&account, plan, &delivery.message, now);
+        let past = record.past(&account, ledger, vec![format!("med_{}", "X".repeat(27))]);
+        let marker = row(&marker_key(&record.event_id), &record).unwrap();
+        let past = row(&place_key(&past.place()), &past).unwrap();
+        assert!(size(&marker) <= 1024, "{} bytes", size(&marker));
+        assert!(size(&past) <= 1024, "{} bytes", size(&past));
+    }
+}

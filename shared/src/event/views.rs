@@ -9,6 +9,16 @@ use ring_partner::users::AccountId;
 use crate::device::Known;
 use crate::edge::cache::Cache;
 use crate::link::Link;
+use crate::policy::Policy;
+
+/// A device, and the policy that holds for it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The device.
+    pub known: Known,
+    /// Its own policy, or its link's.
+    pub policy: Policy,
+}
 
 /// How old what was read may be.
 const FRESH_FOR: Duration = Duration::from_secs(10);
@@ -20,7 +30,7 @@ const MOST: usize = 2_000;
 #[derive(Debug)]
 pub struct Views {
     links: Cache<AccountId, Link>,
-    devices: Cache<(AccountId, DeviceId), Known>,
+    devices: Cache<(AccountId, DeviceId), Seen>,
 }
 
 impl Default for Views {
@@ -51,14 +61,14 @@ impl Views {
 
     /// A device of an account.
     #[must_use]
-    pub fn device(&self, account: &AccountId, device: &DeviceId, now: Timestamp) -> Option<Known> {
+    pub fn device(&self, account: &AccountId, device: &DeviceId, now: Timestamp) -> Option<Seen> {
         self.devices.get(&(account.clone(), device.clone()), now)
     }
 
     /// A device, as it was read at `now`.
-    pub fn keep_device(&self, known: &Known, now: Timestamp) {
-        let key = (known.account_id.clone(), known.device_id.clone());
-        self.devices.put(key, known.clone(), now);
+    pub fn keep_device(&self, seen: &Seen, now: Timestamp) {
+        let key = (seen.known.account_id.clone(), seen.known.device_id.clone());
+        self.devices.put(key, seen.clone(), now);
     }
 
     /// This device was changed.

@@ -289,6 +289,7 @@ impl Link {
             deed,
             account_id: Some(self.account_id.clone()),
             link_id: Some(self.id.clone()),
+            device_id: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Does what is to be done about a link, one thing after the other, and keeps after each that it is done. Whoever finds
 //! the link later, after a crash too, goes on from there.
 
-use ring_partner::error::Decision;
+use ring_partner::error::{Decision, Endpoint};
 use ring_partner::integrations::IntegrationStatus;
 
 use super::ports::{Change, Effects as _, Integrations as _, Links as _};
@@ -191,14 +191,16 @@ impl<W: World, R: Refresh> Settler<W, R> {
     }
 }
 
-/// Ring no longer knows the integration, or its grant is gone: nothing more can be done for this link.
-fn is_over(error: &CallError) -> bool {
+/// Whether a link is over: Ring no longer knows the integration, or whose token it is, or the grant is gone. A 404 of
+/// anything else (a device, say) tells nothing of the link.
+#[must_use]
+pub fn is_over(error: &CallError) -> bool {
     match error {
         CallError::Ring(error) => {
             error.decision() == Decision::Gone
                 && error
                     .answer()
-                    .is_some_and(|answer| answer.endpoint == ring_partner::error::Endpoint::Integrations)
+                    .is_some_and(|answer| matches!(answer.endpoint, Endpoint::Integrations | Endpoint::Users))
         }
         CallError::Access(AccessError::Ended) => true,
         CallError::Access(_) => false,

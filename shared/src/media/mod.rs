@@ -1,5 +1,6 @@
-//! A medium: a clip or a snapshot that somebody asked for, from the request to the stored object with its honest
-//! description. This file does no I/O; [`store`] keeps the rows, [`archive`] the objects.
+//! A medium: a clip, a snapshot or a capture that somebody or a policy asked for, from the request to the stored object with
+//! its honest description, and to its end once its device is gone. This file does no I/O; [`store`] keeps the rows, [`archive`]
+//! the objects.
 
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
 use crate::edge::bus::Announcement;
+use crate::edge::clock::signed;
 use crate::edge::key;
 use crate::edge::queue::Message;
-use crate::event;
+use crate::event::{self, EventId};
+use crate::policy::{Action, Shown};
 
 pub mod archive;
 pub mod store;
@@ -21,6 +24,12 @@ pub mod store;
 pub const FETCH_FOR: Duration = Duration::from_secs(16 * 60);
 /// A snapshot this much older than the moment it was asked for is stale.
 pub const STALE_AFTER: Duration = Duration::from_secs(60);
+/// A medium that waits for its device is looked at this often besides: a word that the device is back may be lost.
+pub const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(3600);
+/// A medium waits for its device for so long, and is given up then.
+pub const WAITS_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long after its end footage is to be had, at the soonest.
+const FOOTAGE_COMES_AFTER: Duration = Duration::from_secs(5);
 
 /// A medium's id: ours, opaque.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,6 +54,12 @@ impl MediumId {
         ))
     }
 
+    /// The id of what an event asks for: it asks for one of a kind.
+    #[must_use]
+    pub fn caused(event: &EventId, action: Action) -> Self {
+        Self(key::derived("med", &["event", event.as_str(), action.as_str()]))
+    }
+
     /// As text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -66,16 +81,44 @@ pub enum Request {
     Clip(ClipRequest),
     /// A still image (Ring: Image Snapshots).
     Snapshot(SnapshotRequest),
+    /// Live video from now on, recorded (Ring: Live Video). `stream-capture` does that, and no other program.
+    Capture(CaptureRequest),
+}
+
+/// A capture to ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureRequest {
+    /// How long it is, in milliseconds. While it goes on, what happens at the device may prolong it.
+    pub duration: i64,
+    /// Whether it has sound.
+    #[serde(default)]
+    pub audio: bool,
 }
 
 impl Request {
-    /// `clip` or `snapshot`.
+    /// `clip`, `snapshot` or `capture`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
+        self.action().as_str()
+    }
+
+    /// What of a policy it is.
+    #[must_use]
+    pub fn action(&self) -> Action {
         match self {
-            Self::Clip(_) => "clip",
-            Self::Snapshot(_) => "snapshot",
+            Self::Clip(_) => Action::Clip,
+            Self::Snapshot(_) => Action::Snapshot,
+            Self::Capture(_) => Action::Capture,
         }
+    }
+
+    /// How long from `now` on it can't be had at all: the footage of a clip has to be there first.
+    #[must_use]
+    pub fn comes_after(&self, now: Timestamp) -> Duration {
+        let Self::Clip(clip) = self else { return Duration::ZERO };
+        let ends_at = Timestamp::from_millisecond(clip.timestamp.saturating_add(clip.duration)).unwrap_or(now);
+        let comes_at = ends_at + signed(FOOTAGE_COMES_AFTER);
+        Duration::try_from(comes_at.duration_since(now)).unwrap_or_default()
     }
 
     /// The window that was asked for. A still has no duration; the latest in a range is asked for at the range's end.
@@ -93,6 +136,10 @@ impl Request {
             Self::Snapshot(SnapshotRequest::LatestInRange { end_timestamp, .. }) => Window {
                 timestamp: end_timestamp.unwrap_or_else(|| requested_at.as_millisecond()),
                 duration: 0,
+            },
+            Self::Capture(capture) => Window {
+                timestamp: requested_at.as_millisecond(),
+                duration: capture.duration,
             },
         }
     }
@@ -122,6 +169,9 @@ pub struct Medium {
     pub request: Request,
     /// When it was asked for.
     pub requested_at: Timestamp,
+    /// Whether whoever hears of it is to be told, where a policy asked for it.
+    #[serde(default)]
+    pub notify: Option<bool>,
     /// How often it was begun anew after it had failed. With the time of the request it makes the ids of what we publish
     /// differ.
     pub round: u32,
@@ -140,6 +190,12 @@ pub enum Progress {
         /// Until when nobody else begins.
         #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
         until: Timestamp,
+    },
+    /// Its device is offline: it waits for that to end.
+    Waiting {
+        /// Since when.
+        #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+        since: Timestamp,
     },
     /// It is in the bucket.
     Stored {
@@ -179,12 +235,103 @@ pub struct Object {
     pub actual: Option<Window>,
     /// Where it comes from: `recording` or `snapshot`, as Ring told.
     pub origin: Option<String>,
+    /// What was done about privacy zones: `none` (there are none), `obscured` or `as_recorded`.
+    #[serde(default = "none")]
+    pub privacy_zones: String,
     /// Whether it is less than what was asked for.
     pub partial: bool,
     /// Whether it shows another moment than the one asked for.
     pub stale: bool,
     /// Ring's id of the request.
     pub ring_request_id: Option<String>,
+}
+
+fn none() -> String {
+    "none".to_owned()
+}
+
+/// The word for what was done about the privacy zones of what is stored of a device that is shown so.
+#[must_use]
+pub fn privacy_word(shown: Shown) -> &'static str {
+    match shown {
+        Shown::All => "none",
+        Shown::AsRecorded => "as_recorded",
+        Shown::Masked | Shown::Nothing => "obscured",
+    }
+}
+
+/// What is to become of a removed device's media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovedMedia {
+    /// They are purged at once.
+    Delete,
+    /// They are purged after this.
+    Retain(Duration),
+    /// They are kept, until somebody deletes them.
+    Hold,
+}
+
+impl RemovedMedia {
+    /// How long they are kept; `None`: for as long as nobody deletes them.
+    #[must_use]
+    pub fn kept_for(self) -> Option<Duration> {
+        match self {
+            Self::Delete => Some(Duration::ZERO),
+            Self::Retain(kept_for) => Some(kept_for),
+            Self::Hold => None,
+        }
+    }
+}
+
+/// A removed device, whose media are to be purged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// Whose it was.
+    pub account_id: AccountId,
+    /// Which one.
+    pub device_id: DeviceId,
+    /// When it was removed, in epoch milliseconds.
+    pub removed_at: i64,
+    /// When its media are purged, unless it is back by then, in epoch milliseconds.
+    pub purge_at: i64,
+}
+
+/// What lies in the queue of media.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Job {
+    /// A medium to fetch.
+    Fetch {
+        /// Which one.
+        medium_id: MediumId,
+    },
+    /// All that has come due: media of removed devices to be purged, media that wait to be looked at.
+    Sweep {
+        /// Always `due`.
+        sweep: Sweep,
+    },
+}
+
+/// The one word of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sweep {
+    /// What is due.
+    Due,
+}
+
+/// The message that has a medium fetched.
+#[must_use]
+pub fn fetch_message(account: &AccountId, id: &MediumId) -> Message {
+    let body = serde_json::json!({ "medium_id": id.as_str() }).to_string();
+    Message::new(body).group(event::account_key(account))
+}
+
+/// The message that has what is due looked at.
+#[must_use]
+pub fn sweep_message() -> Message {
+    // In step with the template's hourly rule.
+    Message::new(r#"{"sweep":"due"}"#)
 }
 
 impl Medium {
@@ -198,8 +345,27 @@ impl Medium {
             event_id: None,
             request,
             requested_at: now,
+            notify: None,
             round: 0,
             progress: Progress::Requested,
+        }
+    }
+
+    /// What an event asks for, by a policy.
+    #[must_use]
+    pub fn caused(
+        event: &EventId,
+        account_id: AccountId,
+        device_id: DeviceId,
+        request: Request,
+        notify: Option<bool>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id: MediumId::caused(event, request.action()),
+            event_id: Some(event.as_str().to_owned()),
+            notify,
+            ..Self::requested(account_id, device_id, request, now)
         }
     }
 
@@ -213,7 +379,7 @@ impl Medium {
     #[must_use]
     pub fn object_key(&self) -> String {
         let ending = match &self.request {
-            Request::Clip(_) => "mp4",
+            Request::Clip(_) | Request::Capture(_) => "mp4",
             Request::Snapshot(
                 SnapshotRequest::AtTimestamp { image_options, .. }
                 | SnapshotRequest::LatestInRange { image_options, .. },
@@ -222,7 +388,7 @@ impl Medium {
                 Some(ImageFormat::Jpeg) | None => "jpg",
             },
         };
-        let account = key::derived("acc", &[self.account_id.as_str()]);
+        let account = event::account_key(&self.account_id);
         let device = event::device_key(&self.account_id, &self.device_id);
         format!("media/{account}/{device}/{}.{ending}", self.id.as_str())
     }
@@ -236,8 +402,7 @@ impl Medium {
     /// The message that has it fetched.
     #[must_use]
     pub fn fetch_message(&self) -> Message {
-        let body = serde_json::json!({ "medium_id": self.id.as_str() }).to_string();
-        Message::new(body).group(key::derived("acc", &[self.account_id.as_str()]))
+        fetch_message(&self.account_id, &self.id)
     }
 
     /// What the bus is told once it is over; `None` while it is not.
@@ -247,7 +412,7 @@ impl Medium {
         more.insert("medium_id".into(), self.id.as_str().into());
         more.insert("kind".into(), self.request.kind().into());
         let what = match &self.progress {
-            Progress::Requested | Progress::Fetching { .. } => return None,
+            Progress::Requested | Progress::Fetching { .. } | Progress::Waiting { .. } => return None,
             Progress::Stored { object, .. } => {
                 more.insert("partial".into(), object.partial.into());
                 more.insert("stale".into(), object.stale.into());
@@ -258,6 +423,9 @@ impl Medium {
                 "media_failed"
             }
         };
+        if let Some(notify) = self.notify {
+            more.insert("notify".into(), notify.into());
+        }
         Some(Announcement {
             kind: what.to_owned(),
             schema: format!("{what}/1"),
@@ -342,6 +510,43 @@ mod tests {
         assert!(is_stale(asked, at(1_000_000 - 60_001)));
         assert!(is_stale(asked, at(1_000_000 + 60_001)));
         assert!(!is_stale(asked, None));
+    }
+
+    #[test]
+    fn what_an_event_asks_for_has_one_id_of_each_kind_however_often_it_asks() {
+        let event = EventId::from("evt_1".to_owned());
+        let caused = |request| {
+            let (account, device) = (AccountId::new("a").unwrap(), DeviceId::new("d").unwrap());
+            Medium::caused(&event, account, device, request, Some(true), now())
+        };
+        assert_eq!(caused(clip(1)).id, caused(clip(2)).id);
+        let capture = CaptureRequest {
+            duration: 1_000,
+            audio: false,
+        };
+        assert_ne!(caused(clip(1)).id, caused(Request::Capture(capture)).id);
+        assert_eq!(caused(clip(1)).event_id.as_deref(), Some("evt_1"));
+    }
+
+    #[test]
+    fn a_clip_is_not_fetched_before_its_footage_can_be_there() {
+        let ms = now().as_millisecond();
+        let at = |ago: i64| clip(ms - ago).comes_after(now()).as_secs();
+        // It is five seconds long, and Ring has some seconds.
+        assert_eq!((at(0), at(5_000), at(10_000), at(86_400_000)), (10, 5, 0, 0));
+        let still = Request::Snapshot(SnapshotRequest::AtTimestamp {
+            timestamp: ms,
+            image_options: None,
+        });
+        assert_eq!(still.comes_after(now()), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_lies_in_the_queue_is_a_medium_or_a_sweep() {
+        let job = |body: &str| serde_json::from_str::<Job>(body).ok();
+        assert!(matches!(job(r#"{"medium_id":"med_1"}"#), Some(Job::Fetch { .. })));
+        assert_eq!(job(r#"{"sweep":"due"}"#), Some(Job::Sweep { sweep: Sweep::Due }));
+        assert_eq!(job(r#"{"sweep":"all"}"#), None);
     }
 
     #[test]

@@ -1,18 +1,68 @@
-//! Where media are kept: one row each.
+//! Where media are kept: one row each, a slim one for each that waits for its device, and one for each removed device whose
+//! media are to be purged. The last two come due.
 
 use aws_config::SdkConfig;
 use jiff::Timestamp;
 use ring_partner::devices::DeviceId;
 use ring_partner::users::AccountId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{FETCH_FOR, Medium, MediumId, Progress};
+use super::{FETCH_FOR, LOOK_AGAIN_AFTER, Medium, MediumId, Progress, Request, Retired};
 use crate::edge::clock::signed;
-use crate::edge::table::{self, Key, StoreError, Table, number, row, text};
+use crate::edge::key::shard;
+use crate::edge::table::{self, Key, StoreError, Table, Write, number, row, text};
 use crate::event::device_key;
+use crate::event::ports;
+
+/// The index of what comes due has so many partitions.
+const DUE_SHARDS: u8 = 8;
+/// The most media of one device that may wait for it at once and are released together; a sweep finds the others.
+const MOST_WAITING: usize = 1_000;
+
+/// A row that comes due.
+#[derive(Serialize, Deserialize)]
+struct DueRow<T> {
+    #[serde(flatten)]
+    what: T,
+    due_shard: String,
+    due_at: i64,
+}
+
+impl<T> DueRow<T> {
+    fn new(what: T, partition: &str, due_at: i64) -> Self {
+        Self {
+            what,
+            due_shard: shard(partition, DUE_SHARDS),
+            due_at,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct WaitingRow {
+    account_id: AccountId,
+    device_id: DeviceId,
+    medium_id: MediumId,
+}
+
+/// Something that has come due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// A medium that waits for its device.
+    Waiting {
+        /// Whose.
+        account: AccountId,
+        /// For which one.
+        device: DeviceId,
+        /// Which medium.
+        medium: MediumId,
+    },
+    /// A removed device.
+    Purge(Retired),
+}
 
 #[derive(Serialize)]
-struct MediumRow<'m> {
+pub(crate) struct MediumRow<'m> {
     #[serde(flatten)]
     medium: &'m Medium,
     device_key: String,
@@ -77,14 +127,17 @@ impl Media {
         }
     }
 
-    /// Takes a medium to fetch it. `None`: it is over, or somebody is at it.
+    /// Takes a medium to fetch it. `None`: it is over, or somebody is at it, or it is not to be fetched but recorded.
     pub async fn begin(&self, id: &MediumId, now: Timestamp) -> Result<Option<Medium>, StoreError> {
         let Some(mut medium) = self.get(id).await? else {
             return Ok(None);
         };
         let until = now + signed(FETCH_FOR);
+        if matches!(medium.request, Request::Capture(_)) {
+            return Ok(None);
+        }
         match medium.progress {
-            Progress::Requested => {}
+            Progress::Requested | Progress::Waiting { .. } => {}
             Progress::Fetching { until } if until <= now => {}
             _ => return Ok(None),
         }
@@ -116,6 +169,85 @@ impl Media {
         Ok(())
     }
 
+    /// A medium waits for its device from now on. `Err(Conflict)`: it was deleted meanwhile, or begun anew.
+    pub async fn wait(&self, medium: &Medium, now: Timestamp) -> Result<(), StoreError> {
+        let put = self
+            .table
+            .put_in(row(&medium_key(&medium.id), &with_place(medium))?)
+            .condition_expression("#round = :round AND requested_at = :requested_at")
+            .expression_attribute_names("#round", "round")
+            .expression_attribute_values(":round", number(medium.round))
+            .expression_attribute_values(":requested_at", text(medium.requested_at.to_string()));
+        let waiting = WaitingRow {
+            account_id: medium.account_id.clone(),
+            device_id: medium.device_id.clone(),
+            medium_id: medium.id.clone(),
+        };
+        let key = waiting_key(&medium.account_id, &medium.device_id, &medium.id);
+        let due_at = (now + signed(LOOK_AGAIN_AFTER)).as_millisecond();
+        let waiting = row(&key, &DueRow::new(waiting, &key.pk, due_at))?;
+        self.table
+            .together(vec![Write::put(put), Write::put(self.table.put_in(waiting))])
+            .await
+    }
+
+    /// What has come due at `now`, at most `most`.
+    pub async fn due(&self, now: Timestamp, most: usize) -> Result<Vec<Due>, StoreError> {
+        #[derive(Deserialize)]
+        struct Keys {
+            pk: String,
+            sk: String,
+        }
+        let mut due = Vec::new();
+        for number_of_shard in 0..DUE_SHARDS {
+            let query = self
+                .table
+                .query()
+                .index_name("due")
+                .key_condition_expression("due_shard = :shard AND due_at <= :now")
+                .expression_attribute_values(":shard", text(format!("{number_of_shard:02}")))
+                .expression_attribute_values(":now", number(now.as_millisecond()));
+            let keys: Vec<Keys> = table::collect(query, most.saturating_sub(due.len()).max(1)).await?;
+            for Keys { pk, sk } in keys {
+                let key = Key::new(pk, sk);
+                // The index lags behind: the row says itself whether it is due.
+                if key.sk == PURGE {
+                    let row: Option<DueRow<Retired>> = self.table.get(&key).await?;
+                    let row = row.filter(|row| row.due_at <= now.as_millisecond());
+                    due.extend(row.map(|row| Due::Purge(row.what)));
+                } else {
+                    let row: Option<DueRow<WaitingRow>> = self.table.get(&key).await?;
+                    let row = row.filter(|row| row.due_at <= now.as_millisecond());
+                    due.extend(row.map(|row| Due::Waiting {
+                        account: row.what.account_id,
+                        device: row.what.device_id,
+                        medium: row.what.medium_id,
+                    }));
+                }
+            }
+        }
+        due.truncate(most);
+        Ok(due)
+    }
+
+    /// A removed device's media are purged. One that was removed again since keeps its later date.
+    pub async fn purged(&self, retired: &Retired) -> Result<(), StoreError> {
+        self.restored(&retired.account_id, &retired.device_id, retired.removed_at)
+            .await
+    }
+
+    async fn restored(&self, account: &AccountId, device: &DeviceId, at: i64) -> Result<(), StoreError> {
+        let delete = self
+            .table
+            .delete_in(&purge_key(account, device))
+            .condition_expression("attribute_not_exists(pk) OR removed_at <= :at")
+            .expression_attribute_values(":at", number(at));
+        match self.table.together(vec![Write::delete(delete)]).await {
+            Ok(()) | Err(StoreError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Forgets a medium.
     pub async fn forget(&self, id: &MediumId) -> Result<(), StoreError> {
         self.table.delete(&medium_key(id)).await
@@ -142,7 +274,63 @@ impl Media {
     }
 }
 
-fn with_place(medium: &Medium) -> MediumRow<'_> {
+impl ports::Media for Media {
+    async fn request_once(&self, medium: Medium) -> Result<Medium, StoreError> {
+        let put = self.table.put(row(&medium_key(&medium.id), &with_place(&medium))?);
+        let put = put.condition_expression("attribute_not_exists(pk)");
+        match put.send().await.map_err(StoreError::from) {
+            Ok(_) => Ok(medium),
+            Err(StoreError::Conflict) => self.get(&medium.id).await?.ok_or(StoreError::Conflict),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn waiting(&self, account: &AccountId, device: &DeviceId) -> Result<Vec<MediumId>, StoreError> {
+        let query = self
+            .table
+            .query()
+            .key_condition_expression("pk = :device AND begins_with(sk, :waiting)")
+            .expression_attribute_values(":device", text(device_key(account, device)))
+            .expression_attribute_values(":waiting", text("waiting#"))
+            .consistent_read(true);
+        let rows: Vec<DueRow<WaitingRow>> = table::collect(query, MOST_WAITING).await?;
+        Ok(rows.into_iter().map(|row| row.what.medium_id).collect())
+    }
+
+    async fn waits_no_more(&self, account: &AccountId, device: &DeviceId, id: &MediumId) -> Result<(), StoreError> {
+        self.table.delete(&waiting_key(account, device, id)).await
+    }
+
+    async fn retire(&self, retired: &Retired) -> Result<(), StoreError> {
+        let key = purge_key(&retired.account_id, &retired.device_id);
+        let put = self
+            .table
+            .put(row(&key, &DueRow::new(retired, &key.pk, retired.purge_at))?)
+            .condition_expression("attribute_not_exists(pk) OR removed_at <= :removed_at")
+            .expression_attribute_values(":removed_at", number(retired.removed_at));
+        match put.send().await.map_err(StoreError::from) {
+            Ok(_) | Err(StoreError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn restore(&self, account: &AccountId, device: &DeviceId, added_at: i64) -> Result<(), StoreError> {
+        self.restored(account, device, added_at).await
+    }
+}
+
+/// The row of a removed device, among the device's.
+const PURGE: &str = "purge";
+
+fn purge_key(account: &AccountId, device: &DeviceId) -> Key {
+    Key::new(device_key(account, device), PURGE)
+}
+
+fn waiting_key(account: &AccountId, device: &DeviceId, id: &MediumId) -> Key {
+    Key::new(device_key(account, device), format!("waiting#{}", id.as_str()))
+}
+
+pub(crate) fn with_place(medium: &Medium) -> MediumRow<'_> {
     let device_key = device_key(&medium.account_id, &medium.device_id);
     MediumRow {
         medium,
@@ -151,6 +339,6 @@ fn with_place(medium: &Medium) -> MediumRow<'_> {
     }
 }
 
-fn medium_key(id: &MediumId) -> Key {
+pub(crate) fn medium_key(id: &MediumId) -> Key {
     Key::new(id.as_str(), "medium")
 }

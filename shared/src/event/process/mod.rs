@@ -8,54 +8,61 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ring_partner::devices::DeviceId;
-use ring_partner::error::Decision;
 use ring_partner::users::AccountId;
 use ring_partner::webhook::Webhook;
 
-use super::ports::{DeviceEndpoint as _, Devices as _, Publisher as _, Records as _};
-use super::{Delivery, Effect, EventId, Progress, Record, Step, Views};
-use crate::device::{self, Known};
+use super::ports::{Devices as _, Records as _};
+use super::views::Seen;
+use super::{Delivery, EventId, Plan, Record, Step, Views};
 use crate::edge::batch::Outcome;
 use crate::edge::bus::BusError;
 use crate::edge::clock::signed;
 use crate::edge::metrics::Metrics;
+use crate::edge::queue::QueueError;
 use crate::edge::table::StoreError;
-use crate::grant::access::{Access, AccessError, CallError, Refresh};
+use crate::grant::access::{CallError, Refresh};
 use crate::link::Link;
 use crate::link::ports::Links as _;
+use crate::link::settle::{SettleError, Settler};
+use crate::media::RemovedMedia;
+use crate::policy::Regions;
 use crate::world::{EventWorld, Nature as _};
+
+mod effects;
 
 /// For how long whoever recorded an event is taken to be at it, so that a repeat in that time waits. In step with the time-out
 /// of the program in the template: after it, nobody is.
 pub const AT_IT_FOR: Duration = Duration::from_secs(60);
-/// How long an added device is asked for. In step with the same time-out.
-const FETCH_WITHIN: Duration = Duration::from_secs(25);
 /// The longest detail-type that EventBridge takes, in bytes.
 const LONGEST_DETAIL_TYPE: usize = 128;
 
 /// Processes events.
 #[derive(Debug)]
 pub struct Processor<W: EventWorld, R> {
-    /// Time and chance.
-    pub nature: W::Nature,
+    /// The accounts' links and what opens them, Ring, time and chance; it ends links, too.
+    pub settler: Settler<W, R>,
     /// Where events are kept.
     pub records: W::Records,
-    /// Whose accounts are linked.
-    pub links: W::Links,
     /// Where devices are kept.
     pub devices: W::Devices,
+    /// Where media are kept.
+    pub media: W::Media,
+    /// Who has which device to record.
+    pub captures: W::Captures,
+    /// Who fetches and records.
+    pub workers: W::Workers,
     /// Who is told.
     pub bus: W::Bus,
-    /// Ring.
-    pub ring: W::Ring,
-    /// The access tokens to ask it with.
-    pub access: Access<W, R>,
     /// What was read a moment ago.
     pub views: Views,
     /// What is counted.
     pub metrics: Metrics,
     /// For how long events are kept.
     pub kept_for: Duration,
+    /// Where more care is taken with privacy zones than a policy might.
+    pub regions: Regions,
+    /// What becomes of a removed device's media.
+    pub removed_media: RemovedMedia,
 }
 
 /// Why an event is tried again.
@@ -66,7 +73,11 @@ enum Undone {
     #[error(transparent)]
     Bus(#[from] BusError),
     #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error(transparent)]
     Call(#[from] CallError),
+    #[error(transparent)]
+    Settle(#[from] SettleError),
     #[error("Ring took too long to tell about a device")]
     Slow,
 }
@@ -74,7 +85,7 @@ enum Undone {
 impl<W: EventWorld, R: Refresh> Processor<W, R> {
     /// A webhook whose signature was verified: its body as it came.
     pub async fn webhook(&self, body: &[u8], delivery: &Delivery) -> Outcome {
-        let now = self.nature.now();
+        let now = self.settler.nature.now();
         let Ok(webhook) = Webhook::parse(body) else {
             return self.discard("unparsable");
         };
@@ -124,7 +135,7 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
 
     /// Takes an event from the queue: records it once, and has it take effect.
     async fn take(&self, come: Record, body: &[u8]) -> Result<Outcome, Undone> {
-        let now = self.nature.now();
+        let now = self.settler.nature.now();
         let Some(link) = self.link_of(&come).await? else {
             return self.park(come, body).await;
         };
@@ -163,33 +174,43 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
     }
 
     async fn link(&self, account: &AccountId) -> Result<Option<Link>, StoreError> {
-        let now = self.nature.now();
+        let now = self.settler.nature.now();
         if let Some(link) = self.views.link(account, now) {
             return Ok(Some(link));
         }
-        let link = self.links.of_account(account).await?.filter(Link::is_live);
+        let link = self.settler.links.of_account(account).await?.filter(Link::is_live);
         if let Some(link) = &link {
             self.views.keep_link(link, now);
         }
         Ok(link)
     }
 
-    async fn device(&self, account: &AccountId, device: &DeviceId) -> Result<Option<Known>, StoreError> {
-        let now = self.nature.now();
-        if let Some(known) = self.views.device(account, device, now) {
-            return Ok(Some(known));
+    /// A device and the policy that holds for it: its own, or its link's.
+    async fn seen(&self, account: &AccountId, device: &DeviceId) -> Result<Option<Seen>, StoreError> {
+        let now = self.settler.nature.now();
+        if let Some(seen) = self.views.device(account, device, now) {
+            return Ok(Some(seen));
         }
-        let known = self.devices.get(account, device).await?;
-        if let Some(known) = &known {
-            self.views.keep_device(known, now);
-        }
-        Ok(known)
+        let Some(known) = self.devices.get(account, device).await? else {
+            return Ok(None);
+        };
+        let policy = match &known.policy {
+            Some(policy) => policy.clone(),
+            None => self.devices.link_policy(account).await?.unwrap_or_default(),
+        };
+        let seen = Seen { known, policy };
+        self.views.keep_device(&seen, now);
+        Ok(Some(seen))
     }
 
     /// The record with all its effects to come.
     async fn pending(&self, record: Record, link: &Link, message: &str) -> Result<Record, StoreError> {
-        let effects = record.effects();
-        Ok(record.pending(&link.account_id, effects, message, self.nature.now()))
+        let seen = match &record.device_id {
+            Some(device) => self.seen(&link.account_id, device).await?,
+            None => None,
+        };
+        let plan = Plan::of(&record, seen.as_ref(), &self.regions);
+        Ok(record.pending(&link.account_id, plan, message, self.settler.nature.now()))
     }
 
     /// The marker that stands for this event already. What this repeat has of its own is kept beside it.
@@ -227,7 +248,7 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
             );
             return Ok(Outcome::Done);
         }
-        let somebody = known.message != message && self.nature.now() < known.recorded_at + signed(AT_IT_FOR);
+        let somebody = known.message != message && self.settler.nature.now() < known.recorded_at + signed(AT_IT_FOR);
         if somebody {
             return Ok(Outcome::Retry);
         }
@@ -249,7 +270,7 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
     /// Parks an event whose account is not linked here, and looks once more: it may have been linked in this moment, and
     /// then nobody else would release it.
     async fn park(&self, record: Record, body: &[u8]) -> Result<Outcome, Undone> {
-        match self.records.park(&record, self.nature.now()).await {
+        match self.records.park(&record, self.settler.nature.now()).await {
             Ok(()) => {
                 self.metrics.count("events_parked", 1);
                 tracing::info!(
@@ -277,109 +298,10 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
     async fn end(&self, record: &Record) -> Result<Outcome, Undone> {
         let step = Step {
             effect: "none".to_owned(),
-            at: self.nature.now(),
+            at: self.settler.nature.now(),
             note: Some("unlinked".to_owned()),
         };
         self.done(record, vec![step], Vec::new()).await
-    }
-
-    async fn take_effect(&self, record: &Record, link: &Link) -> Result<Outcome, Undone> {
-        let Progress::Pending { effects } = &record.progress else {
-            return Ok(Outcome::Done);
-        };
-        let mut ledger = Vec::with_capacity(effects.len());
-        for effect in effects {
-            let note = self.effect(*effect, record, link).await?;
-            ledger.push(Step {
-                effect: effect.as_str().to_owned(),
-                at: self.nature.now(),
-                note: note.map(str::to_owned),
-            });
-        }
-        self.done(record, ledger, Vec::new()).await
-    }
-
-    async fn done(&self, record: &Record, ledger: Vec<Step>, media: Vec<String>) -> Result<Outcome, Undone> {
-        let Some(account) = &record.account_id else {
-            return Ok(Outcome::Done);
-        };
-        self.records.done(&record.past(account, ledger, media)).await?;
-        Ok(Outcome::Done)
-    }
-
-    /// One effect, and what there is to say about it.
-    async fn effect(&self, effect: Effect, record: &Record, link: &Link) -> Result<Option<&'static str>, Undone> {
-        match (effect, &record.device_id) {
-            (Effect::DeviceState, Some(device)) => self.tell(record, device, link).await,
-            // The others of the batch do not wait for longer than this.
-            (Effect::FetchDevice, Some(device)) => tokio::time::timeout(FETCH_WITHIN, self.fetch(link, device))
-                .await
-                .map_err(|_| Undone::Slow)?,
-            (Effect::DeviceState | Effect::FetchDevice, None) => Ok(None),
-            (Effect::Announce, _) => {
-                self.announce(record, link).await?;
-                Ok(None)
-            }
-        }
-    }
-
-    async fn tell(&self, record: &Record, device: &DeviceId, link: &Link) -> Result<Option<&'static str>, Undone> {
-        let Some(change) = device::change(record) else {
-            return Ok(None);
-        };
-        let stands = self.devices.tell(&link.account_id, device, &change).await?;
-        self.views.forget_device(&link.account_id, device);
-        Ok((!stands).then_some("older"))
-    }
-
-    /// Asks Ring about a device that was added. One that is gone again, or not for us, is left as the events tell.
-    async fn fetch(&self, link: &Link, device: &DeviceId) -> Result<Option<&'static str>, Undone> {
-        let asked_at = self.nature.now();
-        let ring = &self.ring;
-        // Linked anew a moment ago, it has another grant.
-        let link = self.links.of_account(&link.account_id).await?;
-        let Some(link) = link.filter(Link::is_live) else {
-            return Ok(Some("unlinked"));
-        };
-        let answer = self.access.call(&link.grant_id, asked_at, |token| async move {
-            ring.device(&token, device).await
-        });
-        match answer.await {
-            Ok(found) => {
-                self.devices.keep(&link.account_id, found, asked_at).await?;
-                self.views.forget_device(&link.account_id, device);
-                Ok(None)
-            }
-            Err(CallError::Ring(error))
-                if matches!(
-                    error.decision(),
-                    Decision::Gone | Decision::OutOfScope | Decision::GiveUp
-                ) =>
-            {
-                tracing::info!(
-                    error = &error as &dyn std::error::Error,
-                    "an added device is not within reach"
-                );
-                Ok(Some("out_of_reach"))
-            }
-            // The daily listing asks again once the account is linked anew.
-            Err(CallError::Access(AccessError::RelinkRequired | AccessError::Ended)) => Ok(Some("no_token")),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn announce(&self, record: &Record, link: &Link) -> Result<(), Undone> {
-        let name = match &record.device_id {
-            Some(device) => self
-                .device(&link.account_id, device)
-                .await?
-                .and_then(|known| known.name),
-            None => None,
-        };
-        self.bus
-            .announce(&record.announcement(&link.account_id, &link.user_id, name))
-            .await?;
-        Ok(())
     }
 
     /// Publishes an event again, and does first what was left of it.
