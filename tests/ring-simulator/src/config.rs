@@ -74,6 +74,8 @@ pub struct Settings {
     pub webhook_timeout_ms: u64,
     /// Devices on a page of `GET /v1/devices`, with `links.next`; none: all on one, as the documentation shows.
     pub page_size: Option<u32>,
+    /// Live sessions that a device may have open at once; more are 409. The documentation is silent; none: no bound.
+    pub live_sessions_per_device: Option<usize>,
     /// Refuse a nonce that was used before. The documentation is silent; without it a repeat within 600 s is accepted.
     pub nonces_single_use: bool,
     /// Refuse `completed` for an integration that is completed. The documentation is silent.
@@ -99,6 +101,7 @@ impl Default for Settings {
             presign_seconds: 300,
             webhook_timeout_ms: 5_000,
             page_size: None,
+            live_sessions_per_device: None,
             nonces_single_use: false,
             refuse_repeated_status: false,
         }

@@ -4,7 +4,7 @@
 //! It has four listeners, as Ring has its hosts: the API, the OAuth server, the origin of presigned media, and (Ring has
 //! none) a control API under `/_sim/`, by which users are made, apps installed, events emitted, the clock moved and faults
 //! ordered. It is written from Ring's documentation and uses no client library for Ring, so that the two check each other.
-//! Live video is not in it yet.
+//! Live video comes by real WebRTC connections that send films of its own.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -26,6 +26,7 @@ mod faults;
 mod integrations;
 mod journal;
 mod listen;
+mod live;
 mod media;
 mod oauth;
 mod rate;
@@ -74,7 +75,7 @@ impl Simulator {
             media: origin(&media)?,
             control: origin(&control)?,
         };
-        let ring = Arc::new(Ring::new(config.settings, origins)?);
+        let ring = Arc::new(Ring::new(config.settings, origins, config.bind)?);
         if config.demo_world {
             ring.users().populate(ring.clock.now());
         }
@@ -83,6 +84,7 @@ impl Simulator {
             .merge(integrations::router(Arc::clone(&ring)))
             .merge(devices::router(Arc::clone(&ring)))
             .merge(media::router(Arc::clone(&ring)))
+            .merge(live::router(Arc::clone(&ring)))
             .fallback(async || ApiError::not_found())
             .layer(middleware::from_fn_with_state(Arc::clone(&ring), rate::limit));
         let mut servers = JoinSet::new();

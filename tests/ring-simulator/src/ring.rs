@@ -1,5 +1,6 @@
 //! The one state that all listeners share, and the few things every noun needs: who is calling, fresh ids, secrets.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::faults::Faults;
 use crate::journal::{Journal, Note, bearer, fingerprint};
+use crate::live::Sessions;
 use crate::media::Presigned;
 use crate::oauth::{Bearer, Grants, Holder};
 use crate::rate::Limiter;
@@ -31,6 +33,9 @@ pub(crate) struct Ring {
     pub(crate) journal: Journal,
     pub(crate) limiter: Limiter,
     pub(crate) webhooks: Webhooks,
+    pub(crate) live: Sessions,
+    /// The address that all listeners bind, and the sockets of live video.
+    pub(crate) bind: IpAddr,
     pub(crate) http: reqwest::Client,
     /// True once the simulator stops.
     pub(crate) closing: watch::Sender<bool>,
@@ -54,7 +59,7 @@ pub(crate) struct Origins {
 pub(crate) struct BadToken;
 
 impl Ring {
-    pub(crate) fn new(settings: Settings, origins: Origins) -> std::io::Result<Self> {
+    pub(crate) fn new(settings: Settings, origins: Origins, bind: IpAddr) -> std::io::Result<Self> {
         // No redirects and no proxy: a push goes where the partner registered it, or nowhere.
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -70,6 +75,8 @@ impl Ring {
             journal: Journal::default(),
             limiter: Limiter::default(),
             webhooks: Webhooks::default(),
+            live: Sessions::default(),
+            bind,
             http,
             closing: watch::Sender::new(false),
             settings: Mutex::new(Arc::new(settings)),

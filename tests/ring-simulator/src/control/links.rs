@@ -172,6 +172,7 @@ pub(super) async fn uninstall(
         user.devices.first().map(|device| device.id.clone())
     };
     let (families, tokens) = ring.grants().revoke(&id, Which::All, "the app was removed");
+    ring.live.end_of_user(&id, ring.clock.now(), "uninstall");
     if order.announce {
         let event = plain("app_integration_removed", first_device.as_deref().unwrap_or(&id));
         emit(&ring, &id, &event, &Sending::default(), false).map_err(|why| complaint(&why, &id))?;

@@ -3,6 +3,7 @@
 
 mod events;
 mod links;
+mod live;
 mod settings;
 mod users;
 mod world;
@@ -20,7 +21,7 @@ use crate::error::Problem;
 use crate::ring::Ring;
 
 /// Every endpoint: `GET /_sim/health` lists them, and a test holds the README to them.
-pub(crate) const ENDPOINTS: [(&str, &str, &str); 31] = [
+pub(crate) const ENDPOINTS: [(&str, &str, &str); 35] = [
     ("GET", "/_sim/health", "this list, and where everything is"),
     ("GET", "/_sim/config", "the settings"),
     ("PUT", "/_sim/config", "change settings; what is left out stays"),
@@ -69,6 +70,14 @@ pub(crate) const ENDPOINTS: [(&str, &str, &str); 31] = [
         "/_sim/deliveries/{delivery}/replay",
         "send one again, as Ring does on request within 72 hours",
     ),
+    (
+        "GET",
+        "/_sim/live",
+        "live sessions, the open ones and those that are over",
+    ),
+    ("GET", "/_sim/live/{session}", "one live session"),
+    ("PATCH", "/_sim/live/{session}", "change how a live session goes"),
+    ("DELETE", "/_sim/live/{session}", "end a live session, as a device does"),
     ("GET", "/_sim/clock", "the time"),
     (
         "PUT",
@@ -117,6 +126,11 @@ pub(crate) fn router(ring: Arc<Ring>) -> Router {
         .route("/_sim/users/{user}/install", post(links::install))
         .route("/_sim/users/{user}/confirm", post(links::confirm))
         .route("/_sim/users/{user}/uninstall", post(links::uninstall))
+        .route("/_sim/live", get(live::list))
+        .route(
+            "/_sim/live/{session}",
+            get(live::show).patch(live::change).delete(live::end),
+        )
         .route("/_sim/tokens/revoke", post(links::revoke))
         .route("/_sim/users/{user}/events", post(events::emit))
         .route("/_sim/events/raw", post(events::emit_raw))

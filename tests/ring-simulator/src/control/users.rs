@@ -103,6 +103,7 @@ pub(super) async fn remove(State(ring): State<Arc<Ring>>, Path(id): Path<String>
     let removed = ring.users().remove(&id);
     removed.ok_or_else(|| no_user(&id))?;
     ring.grants().revoke(&id, Which::All, "the user is gone");
+    ring.live.end_of_user(&id, ring.clock.now(), "user");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -152,6 +153,9 @@ pub(super) async fn change(
         *device = changed.clone();
         changed
     };
+    if online == Some(false) {
+        ring.live.end_of_device(&device, ring.clock.now(), "offline");
+    }
     if let (true, Some(online)) = (announce, online) {
         tell(
             &ring,
@@ -177,6 +181,7 @@ pub(super) async fn unshare(
             return Err(no_device(&device));
         }
     }
+    ring.live.end_of_device(&device, ring.clock.now(), "removed");
     if ask.announce {
         tell(&ring, &id, "device_removed", &device)?;
     }

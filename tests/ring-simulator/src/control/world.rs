@@ -71,7 +71,7 @@ pub(super) async fn state(State(ring): State<Arc<Ring>>) -> Json<Value> {
         *deliveries.entry(delivery.status).or_default() += 1;
     }
     Json(
-        json!({ "now": now.to_string(), "users": users, "deliveries": deliveries, "faults": ring.faults.list().len() }),
+        json!({ "now": now.to_string(), "users": users, "deliveries": deliveries, "faults": ring.faults.list().len(), "live_open": ring.live.open_ones() }),
     )
 }
 

@@ -17,6 +17,7 @@ pub(crate) use presets::{DeviceOrder, PRESETS, merge};
 
 use crate::error::ApiError;
 use crate::journal::Note;
+use crate::live::{Habits, Power};
 use crate::media::Footage;
 use crate::oauth::{Holder, scope};
 use crate::ring::{Ring, opaque, segment};
@@ -39,6 +40,13 @@ pub(crate) struct Device {
     pub(crate) cloud_storage: bool,
     /// How often a clip's request is redirected before it is answered.
     pub(crate) clip_redirects: u8,
+    /// What limits its live sessions.
+    pub(crate) power: Power,
+    /// How they go.
+    pub(crate) live: Habits,
+    /// When it last told of motion, in epoch milliseconds.
+    #[serde(skip)]
+    pub(crate) motion_at: Option<i64>,
 }
 
 /// Where a device is, coarsely. Several devices may share one.

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{Device, Location};
+use crate::live::{Habits, Power};
 use crate::media::Footage;
 use crate::ring::{fresh_id, opaque};
 
@@ -14,17 +15,17 @@ use crate::ring::{fresh_id, opaque};
 pub(crate) const PRESETS: [(&str, &str); 6] = [
     (
         "doorbell",
-        "AVC, 1080p, motion zones; shares its user's location in the US",
+        "AVC, 1080p, on a battery, motion zones; shares its user's location in the US",
     ),
     (
         "hevc_camera",
-        "HEVC only, 2160p, offline, its recordings only on the device; in the UK",
+        "HEVC only, 2160p, on mains power, offline, its recordings only on the device; in the UK",
     ),
     ("privacy_camera", "AVC, two privacy zones; in Germany, without a state"),
     ("no_location", "AVC and HEVC, without a location, motion detection off"),
     (
         "indoor_camera",
-        "AVC, without motion detection; shares its user's location in the US",
+        "AVC, on mains power, without motion detection; shares its user's location in the US",
     ),
     (
         "odd_id",
@@ -51,6 +52,9 @@ pub(crate) struct DeviceOrder {
     snapshots: Option<Vec<i64>>,
     cloud_storage: Option<bool>,
     clip_redirects: Option<u8>,
+    power: Option<Power>,
+    /// Merged into how its live sessions go.
+    live: Option<Value>,
     /// Also emit `device_added`, or `device_online` and `device_offline`.
     pub(crate) announce: bool,
 }
@@ -93,6 +97,9 @@ impl DeviceOrder {
             }
             device.footage = footage;
         }
+        if let Some(change) = &self.live {
+            device.live = device.live.changed(change)?;
+        }
         if let Some(name) = self.name {
             device.name = name;
         }
@@ -106,6 +113,7 @@ impl DeviceOrder {
             merge(&mut device.configurations, change);
         }
         device.online = self.online.unwrap_or(device.online);
+        device.power = self.power.unwrap_or(device.power);
         device.snapshots = self.snapshots.unwrap_or_else(|| std::mem::take(&mut device.snapshots));
         device.cloud_storage = self.cloud_storage.unwrap_or(device.cloud_storage);
         device.clip_redirects = self.clip_redirects.unwrap_or(device.clip_redirects);
@@ -134,6 +142,9 @@ impl Device {
             snapshots: Vec::new(),
             cloud_storage: true,
             clip_redirects: 0,
+            power: Power::Battery,
+            live: Habits::default(),
+            motion_at: None,
         };
         let elsewhere = |country: &str| Location {
             id: format!("loc.{tag}_{country}"),
@@ -146,6 +157,7 @@ impl Device {
                 device.name = "Driveway 4K".into();
                 device.online = false;
                 device.cloud_storage = false;
+                device.power = Power::Mains;
                 device.location = Some(elsewhere("GB"));
                 device.capabilities = capabilities(&["HEVC"], 2160);
             }
@@ -165,6 +177,7 @@ impl Device {
             }
             "indoor_camera" => {
                 device.name = "Wohnzimmer · Küche".into();
+                device.power = Power::Mains;
                 merge(
                     &mut device.capabilities,
                     &json!({ "motion_detection": null, "image_enhancements": null }),

@@ -1,4 +1,4 @@
-//! Clips and pictures (Ring: "Media Clips", "Image Snapshots"). Live video is not here yet.
+//! Clips and pictures (Ring: "Media Clips", "Image Snapshots").
 //!
 //! The bytes are small test recordings, the same whatever window, frame rate and resolution is asked for; codec, audio
 //! and format are as asked for. What the headers say is true of the footage that the device is given.

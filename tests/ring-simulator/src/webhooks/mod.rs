@@ -84,6 +84,14 @@ pub(crate) fn emit(
         }
         device
     };
+    if effects {
+        match event.kind.as_str() {
+            "device_removed" => ring.live.end_of_device(&device, now, "removed"),
+            "device_offline" => ring.live.end_of_device(&device, now, "offline"),
+            "app_integration_removed" => ring.live.end_of_user(user, now, "uninstall"),
+            _ => {}
+        }
+    }
     let request_id = event.request_id.clone().unwrap_or_else(fresh_id);
     let body = payload::body(event, user, &device, &request_id, now);
     let letter = Letter {
@@ -186,6 +194,9 @@ fn follow(user: &mut crate::users::User, id: &str, event: &Event, now: Timestamp
         "device_online" => device.online = true,
         "device_offline" => device.online = false,
         "motion_detected" | "button_press" => {
+            if event.kind == "motion_detected" {
+                device.motion_at = Some(now.as_millisecond());
+            }
             let moment = event.timestamp.unwrap_or_else(|| now.as_millisecond());
             let (start, end) = (
                 moment.saturating_sub(RECORDED_BEFORE_MS),
