@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use local::outside::{Answer, Home, rows_about, soon, statuses};
+use jiff::SignedDuration;
+use local::outside::{Answer, Home, rows_about, schedule_at, soon, statuses};
 use local::{Failure, Stack};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -495,6 +496,55 @@ fn trap_63_a_removed_integration_ends_the_link_and_a_late_word_of_an_earlier_one
 }
 
 #[test]
+fn trap_63_a_404_of_the_integration_ends_the_link() {
+    alone(async |stack| {
+        let home = Home::linked(stack, &json!([])).await?;
+        let link = text(&home.call(Method::GET, "/v1/links", None).await?.body["items"][0]["id"]).to_owned();
+        let unknown =
+            json!({"method": "PATCH", "path": "/v1/accounts/me/app-integrations", "do": "answer", "status": 404});
+        stack.ring().order(Method::POST, "faults", Some(&unknown)).await?;
+        let order = json!({"status": "awaiting"});
+        let refused = home
+            .call(Method::PATCH, &format!("/v1/links/{link}"), Some(&order))
+            .await?;
+        assert_eq!(refused.status, StatusCode::NOT_FOUND, "{refused:?}");
+        let links = home.call(Method::GET, "/v1/links", None).await?;
+        assert_eq!(links.body["items"], json!([]));
+        let kept = rows_about(stack, "grant", &home.account).await?;
+        assert!(
+            kept.iter().all(|row| !row.contains_key("tokens")),
+            "both tokens are deleted"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_63_and_64_a_device_that_a_listing_does_not_show_any_more_is_removed_as_by_an_event() {
+    alone(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        // Its event is lost.
+        let path = format!("users/{}/devices/{device}", home.account);
+        stack.ring().order(Method::DELETE, &path, None).await?;
+        for _ in 0..2 {
+            stack
+                .invoke(
+                    "token-refresh",
+                    &schedule_at(clock::now() + SignedDuration::from_hours(30)),
+                )
+                .await?;
+            home.events_settle().await?;
+            let retired = rows_with(stack, "media", &device, "purge_at").await?;
+            assert_eq!(retired.len(), 1, "its media have a date");
+        }
+        let audited = rows_with(stack, "audit", &device, "deed").await?;
+        assert_eq!(audited.len(), 1, "once, however often it is listed: {audited:?}");
+        Ok(())
+    });
+}
+
+#[test]
 fn trap_51_a_repeat_keeps_its_request_id_and_what_it_says_otherwise_and_changes_nothing() {
     among_others(async |stack| {
         let home = Home::linked(stack, &json!(["doorbell"])).await?;
@@ -539,6 +589,30 @@ fn trap_69_what_has_run_out_counts_as_gone_although_it_is_still_there() {
         assert!(rows.iter().all(|row| row["expires_at"] != expired), "{rows:?}");
         Ok(())
     });
+}
+
+#[test]
+fn trap_67_our_own_dead_letters_and_what_nobody_could_read_are_watched() {
+    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+    let template = fs::read_to_string(template).expect("the template");
+    let names = template
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
+    let watched: Vec<_> = names
+        .filter(|name| name.ends_with("Dlq") || *name == "QuarantineQueue")
+        .collect();
+    assert!(watched.len() >= 4, "{watched:?}");
+    for queue in watched {
+        let dimension = format!("Value: !GetAtt {queue}.QueueName }}]");
+        let mut alarms = template.split("Type: AWS::CloudWatch::Alarm\n").skip(1);
+        assert!(
+            alarms.any(|alarm| alarm
+                .split("\n\n")
+                .next()
+                .is_some_and(|alarm| alarm.contains(&dimension))),
+            "{queue}"
+        );
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ use shared::edge::{aws, clock};
 use shared::event::ports::Queues;
 use shared::event::process::Processor;
 use shared::event::store::Events;
-use shared::event::{Delivery, EventId, REPLAY, RESUME, Views};
+use shared::event::{Delivery, EventId, GONE, REPLAY, RESUME, Views};
 use shared::grant::access::Access;
 use shared::grant::store::GrantTable;
 use shared::grant::vault::{Kms, Vault};
@@ -113,6 +113,13 @@ impl EventProcessor {
         }
         if let Some(event) = batch::attribute(message, REPLAY) {
             return self.processor.replay(&EventId::from(event.to_owned()), &id).await;
+        }
+        if batch::attribute(message, GONE).is_some() {
+            let gone = serde_json::from_str(message.body.as_deref().unwrap_or_default());
+            return match gone {
+                Ok(gone) => self.processor.gone(&gone).await,
+                Err(_) => Outcome::Discard("unparsable"),
+            };
         }
         let Some(body) = body_of(message) else {
             return Outcome::Discard("undecodable");

@@ -18,8 +18,8 @@ use ring_partner::Ring;
 use ring_partner::error::Decision;
 use ring_partner::media::Media as RingMedia;
 use serde::Serialize;
-use shared::device::Known;
 use shared::device::store::Devices;
+use shared::device::{Known, Mark};
 use shared::edge::batch::{self, Outcome, Source, received};
 use shared::edge::bus::{Bus, BusError};
 use shared::edge::clock::signed;
@@ -251,6 +251,10 @@ impl MediaFetch {
         if now.duration_since(medium.requested_at) > signed(WAITS_FOR) {
             return self.fail(medium, link, "device_offline").await;
         }
+        // First that, so that whoever tells that the device is back looks for what waits.
+        self.devices
+            .mark(&medium.account_id, &medium.device_id, Mark::Awaited)
+            .await?;
         medium.progress = Progress::Waiting { since: now };
         match self.media.wait(&medium, now).await {
             Ok(()) => {}

@@ -7,6 +7,7 @@ use axum::response::Response;
 use http::HeaderMap;
 use serde::Deserialize;
 use shared::capture::{self, Begun, Job, Stop};
+use shared::device::Mark;
 use shared::edge::gateway::{Id, JsonBody, SignedIn};
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::{clock, key};
@@ -55,6 +56,12 @@ pub(crate) async fn capture(
         id: MediumId::now(&link.account_id, &known.device_id, request.kind(), &name),
         ..Medium::requested(link.account_id, known.device_id, request, now)
     };
+    // First that, so that a word that the device is gone does not pass by the capture.
+    let marked = app
+        .devices
+        .mark(&asked.account_id, &asked.device_id, Mark::Captured)
+        .await;
+    marked.map_err(|error| unavailable(&error))?;
     let begun = capture::begin(&app.captures, &asked, now)
         .await
         .map_err(|error| unavailable(&error))?;

@@ -321,7 +321,14 @@ impl Home<'_> {
             event,
         )?;
         let rows = rows_about(self.stack, "event", device).await?;
-        claim(rows.len() == 1, "the table has one record of it", &rows)?;
+        for what in ["progress", "ledger"] {
+            let of_this = rows.iter().filter(|row| row.contains_key(what)).count();
+            claim(
+                of_this == 1,
+                "the table has one marker of it and one row of the history",
+                &rows,
+            )?;
+        }
         proved((), "a motion delivered three times, each answered 200, recorded once")
     }
 

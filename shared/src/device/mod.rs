@@ -43,6 +43,12 @@ pub struct Known {
     /// Its own policy, where it has one.
     #[serde(default)]
     pub policy: Option<Policy>,
+    /// Whether media ever waited for it: only then is it looked whether some do.
+    #[serde(default)]
+    pub awaited: bool,
+    /// Whether it was ever captured: only then is it looked whether it is.
+    #[serde(default)]
+    pub captured: bool,
 }
 
 impl Known {
@@ -95,6 +101,26 @@ impl Told {
     }
 }
 
+/// Something that is remembered of a device once it was so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Media wait for it.
+    Awaited,
+    /// It is captured.
+    Captured,
+}
+
+/// A device that a listing did not show any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// Whose it was.
+    pub account_id: AccountId,
+    /// Which one.
+    pub device_id: DeviceId,
+    /// Since when, in epoch milliseconds.
+    pub at: i64,
+}
+
 /// What an event tells of its device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -145,6 +171,8 @@ pub fn listed(account: &AccountId, device: Device, asked_at: Timestamp) -> Known
         configurations: device.configurations,
         listed_at: Some(at),
         policy: None,
+        awaited: false,
+        captured: false,
     }
 }
 

@@ -2,14 +2,14 @@
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder as Update;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use ring_partner::devices::{Device, DeviceId};
 use ring_partner::users::AccountId;
 use serde::Deserialize;
 
-use super::{Change, Known, LISTING, Told, listed};
+use super::{Change, Gone, Known, LISTING, Mark, Told, listed};
 use crate::edge::table::{self, Key, StoreError, Table, number, text};
 use crate::event::ports;
 use crate::policy::Policy;
@@ -60,26 +60,46 @@ impl Devices {
         table::collect(query, MOST_DEVICES).await
     }
 
-    /// What a listing told: each device with all its parts, and that the others are gone.
+    /// What a listing told: each device with all its parts, and that the others are gone. Returns those of which a listing
+    /// alone tells that they are gone, each time: whoever is told of them is told again until an event says so, too.
     pub async fn keep_listing(
         &self,
         account: &AccountId,
         devices: Vec<Device>,
         asked_at: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Gone>, StoreError> {
         let before = self.ever_of_account(account).await?;
-        let gone = before
+        let missing = before
             .into_iter()
             .filter(|known| !devices.iter().any(|device| device.id == known.device_id));
-        let gone: Vec<_> = gone.map(|known| known.device_id).collect();
-        let told = Told {
-            is: false,
-            at: asked_at.as_millisecond(),
-            by: LISTING.to_owned(),
-        };
+        let mut gone = Vec::new();
+        let mut news = Vec::new();
+        for known in missing {
+            let told = match known.present {
+                // When it went is when that was first seen, also with the next listing.
+                Some(told) if !told.is => told,
+                _ => {
+                    let told = Told {
+                        is: false,
+                        at: asked_at.as_millisecond(),
+                        by: LISTING.to_owned(),
+                    };
+                    news.push((known.device_id.clone(), told.clone()));
+                    told
+                }
+            };
+            if told.by == LISTING {
+                gone.push(Gone {
+                    account_id: account.clone(),
+                    device_id: known.device_id,
+                    at: told.at,
+                });
+            }
+        }
         try_join_all(devices.into_iter().map(|device| self.keep(account, device, asked_at))).await?;
-        try_join_all(gone.iter().map(|device| self.fold(account, device, "present", &told))).await?;
-        Ok(())
+        let news = news.iter();
+        try_join_all(news.map(|(device, told)| self.fold(account, device, "present", told))).await?;
+        Ok(gone)
     }
 
     /// What Ring answered about one device at `asked_at`.
@@ -119,6 +139,24 @@ impl Devices {
         Ok(())
     }
 
+    /// Remembers something of a device. One that is not known is left so.
+    pub async fn mark(&self, account: &AccountId, device: &DeviceId, mark: Mark) -> Result<(), StoreError> {
+        let field = match mark {
+            Mark::Awaited => "awaited",
+            Mark::Captured => "captured",
+        };
+        let marked = self
+            .row(account, device)
+            .update_expression("SET #field = :yes")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_names("#field", field)
+            .expression_attribute_values(":yes", AttributeValue::Bool(true));
+        match marked.send().await.map_err(StoreError::from) {
+            Ok(_) | Err(StoreError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Forgets all devices of an account.
     pub async fn forget_account(&self, account: &AccountId) -> Result<(), StoreError> {
         let known = self.ever_of_account(account).await?;
@@ -130,10 +168,17 @@ impl Devices {
         self.policies.forget_of_link(account).await
     }
 
-    /// Newest wins, and the same again is no loss: in step with [`Told::stands_against`]. One that loses costs a write, and no
-    /// read.
-    async fn fold(&self, account: &AccountId, device: &DeviceId, field: &str, told: &Told) -> Result<bool, StoreError> {
+    /// Newest wins, and the same again is no loss: in step with [`Told::stands_against`]. What is returned is the
+    /// device as it is now: neither that, nor one that loses, costs a read.
+    async fn fold(
+        &self,
+        account: &AccountId,
+        device: &DeviceId,
+        field: &str,
+        told: &Told,
+    ) -> Result<Option<Known>, StoreError> {
         let update = ids(self.row(account, device), account, device)
+            .return_values(ReturnValue::AllNew)
             .update_expression(format!("SET {ID_FIELDS}, #field = :told"))
             .condition_expression(
                 "attribute_not_exists(#field) OR #field.#at < :at OR (#field.#at = :at AND #field.#by <= :by)",
@@ -145,9 +190,9 @@ impl Devices {
             .expression_attribute_values(":at", number(told.at))
             .expression_attribute_values(":by", text(&told.by));
         match update.send().await.map_err(StoreError::from) {
-            Ok(_) => Ok(true),
+            Ok(told) => Ok(told.attributes.map(serde_dynamo::from_item).transpose()?),
             // Something newer was told before.
-            Err(StoreError::Conflict) => Ok(false),
+            Err(StoreError::Conflict) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -178,23 +223,28 @@ impl ports::Devices for Devices {
         Ok(row.pk.strip_prefix("account#").and_then(|id| AccountId::new(id).ok()))
     }
 
-    async fn tell(&self, account: &AccountId, device: &DeviceId, change: &Change) -> Result<bool, StoreError> {
+    async fn tell(&self, account: &AccountId, device: &DeviceId, change: &Change) -> Result<Option<Known>, StoreError> {
         match change {
             Change::Present(told) => self.fold(account, device, "present", told).await,
             Change::Online(told) => self.fold(account, device, "online", told).await,
             Change::Doorbell => {
-                ids(self.row(account, device), account, device)
+                let told = ids(self.row(account, device), account, device)
+                    .return_values(ReturnValue::AllNew)
                     .update_expression(format!("SET {ID_FIELDS}, doorbell = :yes"))
                     .expression_attribute_values(":yes", AttributeValue::Bool(true))
                     .send()
                     .await?;
-                Ok(true)
+                Ok(told.attributes.map(serde_dynamo::from_item).transpose()?)
             }
         }
     }
 
     async fn keep(&self, account: &AccountId, device: Device, asked_at: Timestamp) -> Result<(), StoreError> {
         self.keep(account, device, asked_at).await
+    }
+
+    async fn mark(&self, account: &AccountId, device: &DeviceId, mark: Mark) -> Result<(), StoreError> {
+        self.mark(account, device, mark).await
     }
 
     async fn link_policy(&self, account: &AccountId) -> Result<Option<Policy>, StoreError> {

@@ -48,6 +48,13 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         kept.insert(key, (value, now));
     }
 
+    /// Takes in that a value has changed. It is good for no longer than before: what it was made of beside may have, too.
+    pub fn change(&self, key: &K, value: V) {
+        if let Some((kept, _)) = self.kept().get_mut(key) {
+            *kept = value;
+        }
+    }
+
     /// Forgets a value: it was changed.
     pub fn forget(&self, key: &K) {
         self.kept().remove(key);
@@ -73,6 +80,10 @@ mod tests {
         assert_eq!(cache.get(&"a", at(109)), Some(1));
         assert_eq!(cache.get(&"a", at(110)), None);
         assert_eq!(cache.get(&"a", at(99)), None, "the clock was set back");
+        assert_eq!(cache.get(&"b", at(100)), None);
+        cache.change(&"a", 2);
+        assert_eq!((cache.get(&"a", at(109)), cache.get(&"a", at(110))), (Some(2), None));
+        cache.change(&"b", 2);
         assert_eq!(cache.get(&"b", at(100)), None);
         cache.forget(&"a");
         assert_eq!(cache.get(&"a", at(100)), None);

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
+use crate::device::Gone;
 use crate::edge::bus::Announcement;
 use crate::edge::clock::signed;
 use crate::edge::key;
@@ -83,6 +84,18 @@ pub fn replay_message(id: &EventId) -> Message {
     Message::new(id.as_str()).attribute(REPLAY, id.as_str())
 }
 
+/// The attribute of a message in the queue that tells of a device that is gone without an event.
+pub const GONE: &str = "gone";
+
+/// A message that tells of a device that a listing did not show any more: what follows from a removal follows.
+#[must_use]
+pub fn gone_message(gone: &Gone) -> Message {
+    let body = serde_json::to_string(gone).unwrap_or_default();
+    Message::new(body)
+        .group(account_key(&gone.account_id))
+        .attribute(GONE, "device")
+}
+
 /// How a webhook came to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -142,6 +155,8 @@ pub enum Progress {
     },
 }
 
+/// The longest word for what moved that is kept; Ring's are a dozen letters.
+const LONGEST_SUBTYPE: usize = 128;
 /// The largest body that is kept of a repeat that says something else. A row of the table takes 400 KB.
 const LARGEST_KEPT_BODY: usize = 256 * 1024;
 
@@ -155,7 +170,11 @@ impl Record {
             account_id: webhook.account_id.clone(),
             device_id: webhook.device_id.clone(),
             kind: webhook.kind.clone(),
-            subtype: webhook.sub_type.as_ref().map(ToString::to_string),
+            subtype: webhook
+                .sub_type
+                .as_ref()
+                .map(ToString::to_string)
+                .filter(|word| word.len() <= LONGEST_SUBTYPE),
             occurred_at: webhook.occurred_at.or(webhook.sent_at).unwrap_or(received_at),
             sent_at: webhook.sent_at,
             received_at,

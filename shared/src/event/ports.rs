@@ -11,7 +11,7 @@ use ring_partner::users::AccountId;
 
 use super::{EventId, Past, Place, Record, Repeat};
 use crate::capture;
-use crate::device::{Change, Known};
+use crate::device::{Change, Known, Mark};
 use crate::edge::bus::{Announcement, Bus, BusError};
 use crate::edge::queue::{Queue, QueueError};
 use crate::edge::table::StoreError;
@@ -57,14 +57,22 @@ pub trait Devices: Clone + Debug + Send + Sync + 'static {
     /// The account of a device, for bodies that name none. A device that several accounts have belongs to none of them.
     fn account_of(&self, device: &DeviceId) -> impl Future<Output = Result<Option<AccountId>, StoreError>> + Send;
 
-    /// What an event tells of a device, unless something newer was told before: then that stays, and this is `false`. To
-    /// tell the same again is `true`.
+    /// What an event tells of a device, unless something newer was told before: then that stays, and this is `None`. To tell
+    /// the same again is to tell it. What is returned is the device as it is now.
     fn tell(
         &self,
         account: &AccountId,
         device: &DeviceId,
         change: &Change,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<Known>, StoreError>> + Send;
+
+    /// Remembers something of a device. One that is not known is left so.
+    fn mark(
+        &self,
+        account: &AccountId,
+        device: &DeviceId,
+        mark: Mark,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// What Ring answered about one device at `asked_at`.
     fn keep(
@@ -135,6 +143,9 @@ pub trait Workers: Clone + Debug + Send + Sync + 'static {
     fn sweep(&self) -> impl Future<Output = Result<(), QueueError>> + Send;
 }
 
+/// For how long a row may not be seen in an index yet.
+const INDEX_LAG: Duration = Duration::from_secs(5);
+
 /// The queues of media and of captures.
 #[derive(Clone, Debug)]
 pub struct Queues {
@@ -154,7 +165,8 @@ impl Workers for Queues {
     }
 
     async fn sweep(&self) -> Result<(), QueueError> {
-        self.media.send(media::sweep_message()).await
+        // The index of what is due lags behind the row that was just written.
+        self.media.send(media::sweep_message().delay(INDEX_LAG)).await
     }
 }
 

@@ -71,6 +71,17 @@ impl Views {
         self.devices.put(key, seen.clone(), now);
     }
 
+    /// A device is so now. Its policy is still that of the view, unless it has one of its own.
+    pub fn tell_device(&self, known: &Known, now: Timestamp) {
+        let key = (known.account_id.clone(), known.device_id.clone());
+        let Some(seen) = self.devices.get(&key, now) else {
+            return;
+        };
+        let policy = known.policy.clone().unwrap_or(seen.policy);
+        let known = known.clone();
+        self.devices.change(&key, Seen { known, policy });
+    }
+
     /// This device was changed.
     pub fn forget_device(&self, account: &AccountId, device: &DeviceId) {
         self.devices.forget(&(account.clone(), device.clone()));

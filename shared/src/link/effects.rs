@@ -11,8 +11,8 @@ use crate::audit::store::Audit;
 use crate::device::store::Devices;
 use crate::edge::bus::{Announcement, Bus};
 use crate::edge::queue::Queue;
-use crate::event::resume_message;
 use crate::event::store::Events;
+use crate::event::{gone_message, resume_message};
 
 /// Where it goes.
 #[derive(Clone, Debug)]
@@ -40,7 +40,10 @@ impl Effects for Downstream {
         devices: Vec<Device>,
         asked_at: Timestamp,
     ) -> Result<(), SettleError> {
-        Ok(self.devices.keep_listing(account, devices, asked_at).await?)
+        for gone in self.devices.keep_listing(account, devices, asked_at).await? {
+            self.events_queue.send(gone_message(&gone)).await?;
+        }
+        Ok(())
     }
 
     async fn forget_devices(&self, account: &AccountId) -> Result<(), SettleError> {

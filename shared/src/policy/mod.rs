@@ -239,6 +239,8 @@ mod tests {
             configurations: serde_json::from_value(configurations).unwrap(),
             listed_at: None,
             policy: None,
+            awaited: false,
+            captured: false,
         }
     }
 

@@ -124,9 +124,9 @@ fn an_event_costs_one_message_and_two_units_and_one_more_with_device_state() {
         let (home, devices) = &homes[0];
         for (kind, units, reads) in [
             ("motion_detected", 2, 0),
-            ("button_press", 3, 1),
-            ("device_online", 3, 1),
-            ("device_offline", 3, 1),
+            ("button_press", 2, 0),
+            ("device_online", 3, 0),
+            ("device_offline", 3, 0),
         ] {
             let bill = billed(chaos, home, &devices[0], kind).await?;
             println!(

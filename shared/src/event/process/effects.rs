@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use ring_partner::devices::DeviceId;
 use ring_partner::error::Decision;
 use ring_partner::media::{AudioOptions, ClipRequest, SnapshotRequest};
@@ -12,7 +12,7 @@ use ring_partner::webhook::EventKind;
 use super::{Processor, Undone};
 use crate::audit::{Deed, Entry};
 use crate::capture::{self, BEGINS_WITHIN, Begun, Stop, ports::Captures as _};
-use crate::device;
+use crate::device::{self, Gone, Known, Mark};
 use crate::edge::batch::Outcome;
 use crate::edge::clock::signed;
 use crate::event::ports::{DeviceEndpoint as _, Devices as _, Media as _, Publisher as _, Records as _, Workers as _};
@@ -38,10 +38,11 @@ struct Came {
 
 impl Came {
     fn with(note: &'static str) -> Self {
-        Self {
-            note: Some(note),
-            medium: None,
-        }
+        Self::noting(Some(note))
+    }
+
+    fn noting(note: Option<&'static str>) -> Self {
+        Self { note, medium: None }
     }
 
     fn asked(medium: MediumId) -> Self {
@@ -62,14 +63,20 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
             return Ok(Outcome::Done);
         };
         let (mut ledger, mut media) = (Vec::with_capacity(effects.len()), Vec::new());
-        let mut is_older = false;
+        // The device, once its state was told.
+        let mut known = None;
         for effect in effects {
-            let came = if is_older && effect.follows_the_state() {
-                Came::with(OLDER)
-            } else {
-                self.effect(*effect, record, link).await?
+            let came = match (effect, &record.device_id) {
+                (Effect::DeviceState, Some(device)) => {
+                    known = self.tell(record, device, link).await?;
+                    Came::noting(known.is_none().then_some(OLDER))
+                }
+                (effect, Some(device)) if effect.follows_the_state() => match &known {
+                    Some(known) => self.follow(*effect, record, link, device, known).await?,
+                    None => Came::noting(Some(OLDER)),
+                },
+                _ => self.effect(*effect, record, link).await?,
             };
-            is_older |= *effect == Effect::DeviceState && came.note == Some(OLDER);
             media.extend(came.medium.map(|id| id.as_str().to_owned()));
             ledger.push(Step {
                 effect: effect.as_str().to_owned(),
@@ -99,20 +106,17 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
             };
         };
         match effect {
-            Effect::DeviceState => self.tell(record, device, link).await,
             // The others of the batch do not wait for longer than this.
             Effect::FetchDevice => tokio::time::timeout(FETCH_WITHIN, self.fetch_device(link, device))
                 .await
                 .map_err(|_| Undone::Slow)?,
-            Effect::RestoreMedia => {
-                let added_at = record.occurred_at.as_millisecond();
-                self.media.restore(&link.account_id, device, added_at).await?;
-                Ok(Came::default())
+            Effect::Audit => {
+                let deed = match record.kind {
+                    EventKind::DeviceAdded => Deed::DeviceAdded,
+                    _ => Deed::DeviceRemoved,
+                };
+                self.audit(deed, record.occurred_at, link, device).await
             }
-            Effect::ReleaseMedia => self.release_media(link, device).await,
-            Effect::StopCapture => self.stop_capture(record, link, device).await,
-            Effect::RetireMedia => self.retire_media(record, link, device).await,
-            Effect::Audit => self.audit(record, link).await,
             Effect::Snapshot => {
                 let request = Request::Snapshot(SnapshotRequest::AtTimestamp {
                     timestamp: record.occurred_at.as_millisecond(),
@@ -135,17 +139,53 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
             }
             Effect::Announce => self.announce(record, link).await.map(|()| Came::default()),
             Effect::Unlink => self.unlink(record, link).await,
+            // These are seen to where the state is told.
+            Effect::DeviceState
+            | Effect::RestoreMedia
+            | Effect::ReleaseMedia
+            | Effect::StopCapture
+            | Effect::RetireMedia => Ok(Came::default()),
         }
     }
 
-    /// Tells the device's state.
-    async fn tell(&self, record: &Record, device: &DeviceId, link: &Link) -> Result<Came, Undone> {
+    /// What follows from a state that stands. What never waited and never was captured is not looked for.
+    async fn follow(
+        &self,
+        effect: Effect,
+        record: &Record,
+        link: &Link,
+        device: &DeviceId,
+        known: &Known,
+    ) -> Result<Came, Undone> {
+        match effect {
+            Effect::RestoreMedia => {
+                let added_at = record.occurred_at.as_millisecond();
+                self.media.restore(&link.account_id, device, added_at).await?;
+                Ok(Came::default())
+            }
+            Effect::ReleaseMedia if known.awaited => self.release_media(link, device).await,
+            Effect::StopCapture if known.captured => {
+                let why = match record.kind {
+                    EventKind::DeviceRemoved => Stop::DeviceRemoved,
+                    _ => Stop::DeviceOffline,
+                };
+                self.stop_capture(why, link, device).await
+            }
+            Effect::RetireMedia => self.retire_media(record.occurred_at, link, device).await,
+            _ => Ok(Came::default()),
+        }
+    }
+
+    /// Tells the device's state, and returns the device as it is then; `None`: something newer is known.
+    async fn tell(&self, record: &Record, device: &DeviceId, link: &Link) -> Result<Option<Known>, Undone> {
         let Some(change) = device::change(record) else {
-            return Ok(Came::default());
+            return Ok(None);
         };
-        let stands = self.devices.tell(&link.account_id, device, &change).await?;
-        self.views.forget_device(&link.account_id, device);
-        Ok(if stands { Came::default() } else { Came::with(OLDER) })
+        let known = self.devices.tell(&link.account_id, device, &change).await?;
+        if let Some(known) = &known {
+            self.views.tell_device(known, self.settler.nature.now());
+        }
+        Ok(known)
     }
 
     /// Asks Ring about a device that was added. One that is gone again, or not for us, is left as the events tell.
@@ -198,24 +238,20 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
         Ok(Came::default())
     }
 
-    async fn stop_capture(&self, record: &Record, link: &Link, device: &DeviceId) -> Result<Came, Undone> {
-        let why = match record.kind {
-            EventKind::DeviceRemoved => Stop::DeviceRemoved,
-            _ => Stop::DeviceOffline,
-        };
+    async fn stop_capture(&self, why: Stop, link: &Link, device: &DeviceId) -> Result<Came, Undone> {
         capture::stop(&self.captures, &link.account_id, device, None, why).await?;
         Ok(Came::default())
     }
 
-    async fn retire_media(&self, record: &Record, link: &Link, device: &DeviceId) -> Result<Came, Undone> {
+    async fn retire_media(&self, removed_at: Timestamp, link: &Link, device: &DeviceId) -> Result<Came, Undone> {
         let Some(kept_for) = self.removed_media.kept_for() else {
             return Ok(Came::with("held"));
         };
         let retired = Retired {
             account_id: link.account_id.clone(),
             device_id: device.clone(),
-            removed_at: record.occurred_at.as_millisecond(),
-            purge_at: (record.occurred_at + signed(kept_for)).as_millisecond(),
+            removed_at: removed_at.as_millisecond(),
+            purge_at: (removed_at + signed(kept_for)).as_millisecond(),
         };
         self.media.retire(&retired).await?;
         if kept_for.is_zero() {
@@ -224,22 +260,48 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
         Ok(Came::default())
     }
 
-    async fn audit(&self, record: &Record, link: &Link) -> Result<Came, Undone> {
-        let deed = match record.kind {
-            EventKind::DeviceAdded => Deed::DeviceAdded,
-            EventKind::DeviceRemoved => Deed::DeviceRemoved,
-            _ => return Ok(Came::default()),
-        };
+    async fn audit(&self, deed: Deed, at: Timestamp, link: &Link, device: &DeviceId) -> Result<Came, Undone> {
         let entry = Entry {
-            at: record.occurred_at,
+            at,
             user_id: link.user_id.clone(),
             deed,
             account_id: Some(link.account_id.clone()),
             link_id: Some(link.id.clone()),
-            device_id: record.device_id.clone(),
+            device_id: Some(device.clone()),
         };
         self.settler.effects.audit(&entry).await?;
         Ok(Came::default())
+    }
+
+    /// What follows from a removal that no event told of. It comes again with each listing, and does the same then.
+    pub(super) async fn device_is_gone(&self, gone: &Gone) -> Result<Outcome, Undone> {
+        let (account, device) = (&gone.account_id, &gone.device_id);
+        let Some(link) = self.settler.links.of_account(account).await?.filter(Link::is_live) else {
+            return Ok(Outcome::Done);
+        };
+        // It is back, or an event has told the same.
+        let is_so = |known: &Known| {
+            known
+                .present
+                .as_ref()
+                .is_some_and(|told| !told.is && told.at == gone.at)
+        };
+        let Some(known) = self.devices.get(account, device).await?.filter(is_so) else {
+            return Ok(Outcome::Done);
+        };
+        let Ok(at) = Timestamp::from_millisecond(gone.at) else {
+            return Ok(Outcome::Done);
+        };
+        if known.captured {
+            self.stop_capture(Stop::DeviceRemoved, &link, device).await?;
+        }
+        if known.awaited {
+            self.release_media(&link, device).await?;
+        }
+        self.retire_media(at, &link, device).await?;
+        self.audit(Deed::DeviceRemoved, at, &link, device).await?;
+        self.views.forget_device(account, device);
+        Ok(Outcome::Done)
     }
 
     fn caused(&self, record: &Record, link: &Link, device: &DeviceId, request: Request) -> Medium {
@@ -270,6 +332,16 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
             now.duration_since(record.occurred_at) > SignedDuration::try_from(BEGINS_WITHIN).unwrap_or_default();
         if is_late && self.captures.asked(&asked.id).await?.is_none() {
             return Ok(Came::with("too_late"));
+        }
+        // First that, so that a word that the device is gone does not pass by the capture.
+        let (account, device) = (&asked.account_id, &asked.device_id);
+        let is_marked = self
+            .views
+            .device(account, device, now)
+            .is_some_and(|seen| seen.known.captured);
+        if !is_marked {
+            self.devices.mark(account, device, Mark::Captured).await?;
+            self.views.forget_device(account, device);
         }
         let begun = capture::begin(&self.captures, &asked, now).await?;
         let id = begun.medium_id().clone();

@@ -14,6 +14,7 @@ use ring_partner::webhook::Webhook;
 use super::ports::{Devices as _, Records as _};
 use super::views::Seen;
 use super::{Delivery, EventId, Plan, Record, Step, Views};
+use crate::device::Gone;
 use crate::edge::batch::Outcome;
 use crate::edge::bus::BusError;
 use crate::edge::clock::signed;
@@ -108,6 +109,11 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
     /// An event that is to be published again.
     pub async fn replay(&self, id: &EventId, message: &str) -> Outcome {
         self.outcome(self.publish_again(id, message).await)
+    }
+
+    /// A device that a listing did not show any more.
+    pub async fn gone(&self, gone: &Gone) -> Outcome {
+        self.outcome(self.device_is_gone(gone).await)
     }
 
     fn outcome(&self, taken: Result<Outcome, Undone>) -> Outcome {
