@@ -2,7 +2,7 @@
 
 #[path = "../../fuzz/src/lib.rs"]
 #[expect(unreachable_pub, reason = "there it is a library")]
-mod holds;
+pub(crate) mod holds;
 
 use std::path::Path;
 

@@ -13,6 +13,8 @@ pub struct Config {
     pub quarantine_queue_url: String,
     /// `MEDIA_BUCKET`: where those lie, in a folder of their own.
     pub media_bucket: String,
+    /// `METRICS_NAMESPACE`: what our metrics stand under.
+    pub metrics_namespace: String,
 }
 
 impl Config {
@@ -23,6 +25,7 @@ impl Config {
             events_queue_url: required(env, "EVENTS_QUEUE_URL")?,
             quarantine_queue_url: required(env, "QUARANTINE_QUEUE_URL")?,
             media_bucket: required(env, "MEDIA_BUCKET")?,
+            metrics_namespace: required(env, "METRICS_NAMESPACE")?,
         })
     }
 }

@@ -28,6 +28,7 @@ use lambda_http::Request;
 use ring_partner::signature::{SignatureError, Verified};
 use ring_partner::webhook::Webhook;
 use shared::edge::batch::{BASE64, ENCODING, SET_ASIDE_ADDS};
+use shared::edge::metrics::Metrics;
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::quarantine::Quarantine;
 use shared::edge::queue::{self, Message, Queue};
@@ -55,6 +56,7 @@ pub struct Intake {
     keys: Secret<SigningKeys>,
     queue: Queue,
     quarantine: Quarantine,
+    metrics: Metrics,
 }
 
 impl Intake {
@@ -67,6 +69,7 @@ impl Intake {
             keys: Secret::new(&hurried(READ_WITHIN), config.signing_secret_id, KEYS_KEPT_FOR),
             queue: Queue::new(&sending, config.events_queue_url),
             quarantine: Quarantine::new(&sending, config.quarantine_queue_url, config.media_bucket),
+            metrics: Metrics::new(&config.metrics_namespace, SERVICE),
         }
     }
 
@@ -92,8 +95,12 @@ impl Intake {
         );
         Ok(match taken.await {
             Ok(Ok(())) => axum::Json(serde_json::json!({})).into_response(),
-            Ok(Err(problem)) => problem.into_response(),
+            Ok(Err(problem)) => {
+                self.count(problem.kind());
+                problem.into_response()
+            }
             Err(_) => {
+                self.count(ProblemType::Unavailable);
                 tracing::error!(
                     failed_ring = "too_slow",
                     "a webhook could not be queued in time; Ring will send it again"
@@ -101,6 +108,16 @@ impl Intake {
                 Problem::new(ProblemType::Unavailable).into_response()
             }
         })
+    }
+
+    /// Counts what went wrong. What goes well is said by nobody here: the gateway counts its answers.
+    fn count(&self, what: ProblemType) {
+        let name = match what {
+            ProblemType::SignatureInvalid => "signatures_refused",
+            _ => "webhooks_failed",
+        };
+        self.metrics.count(name, 1);
+        self.metrics.flush(clock::now());
     }
 
     async fn take(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<(), Problem> {
@@ -131,6 +148,7 @@ impl Intake {
             }
             Err(error) => {
                 tracing::error!(
+                    failed_ring = "quarantine_out_of_reach",
                     error = &error as &dyn std::error::Error,
                     body.size_bytes = body.len(),
                     "a webhook that is too large for the queue is not in quarantine; Ring will send it again"

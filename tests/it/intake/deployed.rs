@@ -311,6 +311,10 @@ fn the_intake_logs_no_body_no_signature_and_no_account_whatever_comes() {
             .filter(|line| line.contains(r#""service":"webhook-intake""#))
             .collect();
         assert!(!of_the_intake.is_empty(), "a refusal is logged");
+        let counted = of_the_intake
+            .iter()
+            .any(|line| line.contains(r#""signatures_refused":1"#));
+        assert!(counted, "and counted");
         for line in of_the_intake {
             assert!(!sought.iter().any(|secret| line.contains(secret)), "{line}");
         }

@@ -43,6 +43,7 @@ impl House {
             events_queue_url: twin.queue("events"),
             quarantine_queue_url: twin.queue("quarantine"),
             media_bucket: "media".to_owned(),
+            metrics_namespace: "test".to_owned(),
         };
         let intake = Intake::new(&twin.config(), config);
         Self { twin, intake }

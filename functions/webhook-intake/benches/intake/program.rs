@@ -56,6 +56,7 @@ impl Program {
             .env("EVENTS_QUEUE_URL", format!("{}/123456789012/events", aws.url()))
             .env("QUARANTINE_QUEUE_URL", format!("{}/123456789012/quarantine", aws.url()))
             .env("MEDIA_BUCKET", "media")
+            .env("METRICS_NAMESPACE", "bench")
             .envs(recipe.variables.iter().cloned())
             .stdin(Stdio::null())
             .stderr(written.try_clone()?)
