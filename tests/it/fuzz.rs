@@ -2,7 +2,7 @@
 
 #[path = "../../fuzz/src/lib.rs"]
 #[expect(unreachable_pub, reason = "there it is a library")]
-pub(crate) mod holds;
+mod holds;
 
 use std::path::Path;
 

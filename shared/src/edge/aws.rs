@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_config::BehaviorVersion;
 pub use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 
 /// How long a connection to AWS may take.
@@ -38,6 +39,8 @@ pub fn hurried(config: &SdkConfig, attempt: Duration, whole: Duration) -> SdkCon
         .to_builder()
         .timeout_config(time_outs)
         .retry_config(retries)
+        // What is slow is cut off as a whole; to watch how each of these small bodies flows costs CPU and saves nothing.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build()
 }
 

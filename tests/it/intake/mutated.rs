@@ -100,7 +100,6 @@ async fn ten_thousand_mutated_bodies_with_a_valid_signature_are_queued_as_they_c
         let status = house.answers(webhook(&body, &[&header])).await;
         assert_eq!(status, 200, "body {number}: {:?}", String::from_utf8_lossy(&body));
         house.has_queued(&body);
-        crate::fuzz::holds::webhook_body(&body);
         let queued = house.twin.kept().messages.drain(..).next_back().expect("a message");
         in_base64 += usize::from(!queued.attributes.is_empty());
         different.insert(body);
