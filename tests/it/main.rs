@@ -15,6 +15,7 @@ mod ops;
 mod published;
 mod roles;
 mod samples;
+mod silence;
 mod stack;
 mod stores;
 mod traps;

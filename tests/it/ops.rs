@@ -76,7 +76,7 @@ async fn refused(stack: &Stack, arguments: &[&str], status: i32, words: &str) {
 }
 
 /// Posts a signed body as Ring does.
-async fn post(stack: &Stack, body: &[u8]) -> StatusCode {
+pub(crate) async fn post(stack: &Stack, body: &[u8]) -> StatusCode {
     let signature = sign(&SigningKey::new(stack.ring().signing_key()).expect("a key"), body);
     let request = stack
         .request(Method::POST, "/ring/webhook")

@@ -119,6 +119,7 @@ impl App {
                     events: Events::new(aws, config.events_table),
                     events_queue: Queue::new(aws, config.events_queue_url),
                     bus: Bus::new(aws, config.event_bus_name),
+                    watch: None,
                 },
                 ring: ring.clone(),
                 access: access.clone(),

@@ -25,6 +25,7 @@ use shared::edge::queue::Queue;
 use shared::edge::{aws, clock};
 use shared::event::ports::Queues;
 use shared::event::process::Processor;
+use shared::event::silence::{Heart, store::Pulse};
 use shared::event::store::Events;
 use shared::event::{Delivery, EventId, GONE, REPLAY, RESUME, Views};
 use shared::grant::access::Access;
@@ -47,6 +48,8 @@ const REFRESH_WITHIN: Duration = Duration::from_secs(20);
 pub struct EventProcessor {
     source: Source,
     processor: Processor<Deployed, Function>,
+    heart: Heart,
+    pulse: Pulse,
 }
 
 impl EventProcessor {
@@ -59,6 +62,8 @@ impl EventProcessor {
         let events_queue = Queue::new(aws, config.events_queue_url);
         let bus = Bus::new(aws, config.event_bus_name);
         Ok(Self {
+            heart: Heart::default(),
+            pulse: Pulse::new(aws, &config.events_table),
             source: Source {
                 queue: events_queue.clone(),
                 quarantine: Some(Queue::new(aws, config.quarantine_queue_url)),
@@ -98,12 +103,26 @@ impl EventProcessor {
 
     /// Handles one batch.
     pub async fn handle(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
-        let response = self
+        let came = event.payload.records.iter().filter(|message| is_new(message)).count();
+        let each = self
             .source
-            .each(event.payload, async |message| self.message(message).await)
-            .await;
+            .each(event.payload, async |message| self.message(message).await);
+        let (response, ()) = tokio::join!(each, self.beat(came as u64));
         self.processor.metrics.flush(clock::now());
         Ok(response)
+    }
+
+    /// So many webhooks came: whoever listens for silence learns of them, at most once a minute from each process.
+    async fn beat(&self, came: u64) {
+        let now = clock::now();
+        if let Some(events) = self.heart.saw(came, now)
+            && let Err(error) = self.pulse.beat(events, now).await
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "that events came is not told on"
+            );
+        }
     }
 
     async fn message(&self, message: &SqsMessage) -> Outcome {
@@ -130,6 +149,14 @@ impl EventProcessor {
         };
         self.processor.webhook(&body, &delivery).await
     }
+}
+
+/// Whether this is a webhook that came just now: no other try of one, and nothing of our own.
+fn is_new(message: &SqsMessage) -> bool {
+    let ours = [RESUME, REPLAY]
+        .iter()
+        .any(|name| batch::attribute(message, name).is_some());
+    !ours && batch::received(message) <= 1
 }
 
 /// The body as Ring sent it.
@@ -180,6 +207,20 @@ mod tests {
         assert_eq!(body_of(&message(" ", Some(BASE64))).unwrap(), b"");
         assert_eq!(body_of(&message("???", Some(BASE64))), None);
         assert_eq!(body_of(&message("x", Some("rot13"))), None);
+    }
+
+    #[test]
+    fn only_a_webhook_that_came_just_now_counts_against_silence() {
+        let mut again = message("{}", None);
+        again
+            .attributes
+            .insert("ApproximateReceiveCount".to_owned(), "2".to_owned());
+        let mut ours = message("evt_1", Some("evt_1"));
+        let attribute = ours.message_attributes.remove(ENCODING).unwrap();
+        ours.message_attributes.insert(REPLAY.to_owned(), attribute);
+        assert!(is_new(&message("{}", None)));
+        assert!(!is_new(&again));
+        assert!(!is_new(&ours));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Config {
     pub devices_table: String,
     /// `EVENTS_TABLE`.
     pub events_table: String,
+    /// `METRICS_NAMESPACE`: under which name metrics go out.
+    pub metrics_namespace: String,
     /// `EVENTS_QUEUE_URL`: where events that came before their link go back to.
     pub events_queue_url: String,
     /// `EVENT_BUS_NAME`.
@@ -55,6 +57,7 @@ impl Config {
             links_table: required(env, "LINKS_TABLE")?,
             devices_table: required(env, "DEVICES_TABLE")?,
             events_table: required(env, "EVENTS_TABLE")?,
+            metrics_namespace: required(env, "METRICS_NAMESPACE")?,
             events_queue_url: required(env, "EVENTS_QUEUE_URL")?,
             event_bus_name: required(env, "EVENT_BUS_NAME")?,
             token_key_id: required(env, "TOKEN_KEY_ID")?,

@@ -2,7 +2,8 @@
 //!
 //! Each minute (the `time` in the schedule's event sets what is due): pairs in the rescue queue are brought home, grants whose
 //! owner is not known yet are resolved, links that were left half-way are resumed, pairs older than a day are renewed with the
-//! oldest first, and each link's devices are listed anew daily. Asked synchronously with `{"grant","generation"}`, it renews
+//! oldest first, each link's devices are listed anew daily, and it is looked whether everything, or the listed account, is
+//! quieter than is usual. Asked synchronously with `{"grant","generation"}`, it renews
 //! that one pair and answers what came of it. Told `{"resolve"}`, it asks Ring whose that new grant is, at the waits of a new
 //! grant. It is the one program that may open refresh tokens.
 
@@ -22,13 +23,15 @@ use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 use shared::audit::store::Audit;
 use shared::device::store::Devices;
-use shared::edge::aws;
 use shared::edge::bus::Bus;
 use shared::edge::clock::signed;
 use shared::edge::config::RingConfig;
+use shared::edge::metrics::Metrics;
 use shared::edge::queue::Queue;
 use shared::edge::secret::Secret;
 use shared::edge::table::StoreError;
+use shared::edge::{aws, clock};
+use shared::event::silence::{Watch, store::Pulse};
 use shared::event::store::Events;
 use shared::grant::access::{
     Access, AccessError, CallError, Refresh as _, RefreshOutcome, RefreshRequest, ResolveRequest,
@@ -197,6 +200,8 @@ impl TokenRefresh<Deployed> {
             grants: (config.ring.share * 3 / 4).max(1),
             links: (config.api_share / 5).max(1),
         };
+        let events = Events::new(aws, &config.events_table);
+        let pulse = Pulse::new(aws, config.events_table);
         let ring = |share: u32, shared_by: u32| {
             RingConfig {
                 share: share.max(1),
@@ -230,9 +235,14 @@ impl TokenRefresh<Deployed> {
             effects: Downstream {
                 audit: Audit::new(aws, config.audit_table, config.audit_retention_days),
                 devices: Devices::new(aws, config.devices_table),
-                events: Events::new(aws, config.events_table),
+                events: events.clone(),
                 events_queue: Queue::new(aws, config.events_queue_url),
                 bus: Bus::new(aws, config.event_bus_name),
+                watch: Some(Watch {
+                    pulse,
+                    events,
+                    metrics: Metrics::new(&config.metrics_namespace, SERVICE),
+                }),
             },
             complete: config.complete_link,
             leeway: config.link_leeway,
@@ -248,8 +258,24 @@ impl TokenRefresh<Deployed> {
         Ok(match event.payload {
             Wake::Asked(request) => Said::Outcome(self.asked(&request, deadline).boxed().await),
             Wake::Resolve(request) => Said::Resolved(self.resolve(&request.resolve, deadline).boxed().await),
-            Wake::Minute { time } => Said::Minute(self.minute(time, deadline).boxed().await?),
+            Wake::Minute { time } => {
+                let (minute, ()) = tokio::join!(self.minute(time, deadline).boxed(), self.listen(time));
+                // What was counted goes out, whether or not the minute came to its end.
+                if let Some(watch) = &self.effects.watch {
+                    watch.metrics.flush(clock::now());
+                }
+                Said::Minute(minute?)
+            }
         })
+    }
+}
+
+impl TokenRefresh<Deployed> {
+    /// Looks whether nothing comes from Ring any more, by the time of the schedule's event.
+    async fn listen(&self, time: Timestamp) {
+        if let Some(watch) = &self.effects.watch {
+            watch.everything(time).await;
+        }
     }
 }
 

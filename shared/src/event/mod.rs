@@ -22,6 +22,7 @@ mod effect;
 mod history;
 pub mod ports;
 pub mod process;
+pub mod silence;
 pub mod store;
 mod views;
 

@@ -11,6 +11,7 @@ use crate::audit::store::Audit;
 use crate::device::store::Devices;
 use crate::edge::bus::{Announcement, Bus};
 use crate::edge::queue::Queue;
+use crate::event::silence::Watch;
 use crate::event::store::Events;
 use crate::event::{gone_message, resume_message};
 
@@ -27,6 +28,8 @@ pub struct Downstream {
     pub events_queue: Queue,
     /// Who is told.
     pub bus: Bus,
+    /// Who looks whether an account is quiet when its devices are listed; only who lists them daily has one.
+    pub watch: Option<Watch>,
 }
 
 impl Effects for Downstream {
@@ -42,6 +45,10 @@ impl Effects for Downstream {
     ) -> Result<(), SettleError> {
         for gone in self.devices.keep_listing(account, devices, asked_at).await? {
             self.events_queue.send(gone_message(&gone)).await?;
+        }
+        if let Some(watch) = &self.watch {
+            let devices = self.devices.of_account(account).await?;
+            watch.account(account, &devices, asked_at).await;
         }
         Ok(())
     }
