@@ -275,6 +275,8 @@ fn what_no_program_got_done_goes_back_and_takes_effect_once() {
         )
         .await;
 
+        let put_by = clock::now();
+
         let would = ask(stack, &["dlq", "redrive", "events", "--dry-run"]).await;
         assert_eq!((&would["dry_run"], &would["moved"]), (&json!(true), &json!(3)));
         let first = ask(stack, &["dlq", "redrive", "events", "--max", "1"]).await;
@@ -282,11 +284,14 @@ fn what_no_program_got_done_goes_back_and_takes_effect_once() {
         let rest = ask(stack, &["dlq", "redrive", "events"]).await;
         assert_eq!((&rest["moved"], &rest["more"]), (&json!(2), &json!(false)));
         home.events_settle().await?;
-        assert_eq!(
-            home.events_of(&device).await?.len(),
-            2,
-            "each once, its attributes with it"
-        );
+        let events = home.events_of(&device).await?;
+        assert_eq!(events.len(), 2, "each once, its attributes with it");
+        for event in &events {
+            let received_at = event["received_at"]
+                .as_str()
+                .and_then(|at| at.parse::<Timestamp>().ok());
+            assert!(received_at < Some(put_by), "it came when it was first queued: {event}");
+        }
 
         let listed = ask(stack, &["dlq", "list"]).await;
         let queues = listed["items"].as_array().expect("queues");

@@ -12,7 +12,6 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 pub use config::Config;
-use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent};
 use shared::audit::store::Audit;
 use shared::capture::store::Slots;
@@ -145,7 +144,7 @@ impl EventProcessor {
         };
         let delivery = Delivery {
             message: id,
-            received_at: sent_at(message),
+            received_at: batch::queued_at(message).unwrap_or_else(clock::now),
         };
         self.processor.webhook(&body, &delivery).await
     }
@@ -167,16 +166,6 @@ fn body_of(message: &SqsMessage) -> Option<Vec<u8>> {
         Some(_) => None,
         None => Some(text.as_bytes().to_vec()),
     }
-}
-
-/// When the intake queued it.
-fn sent_at(message: &SqsMessage) -> Timestamp {
-    let sent = message
-        .attributes
-        .get("SentTimestamp")
-        .and_then(|sent| sent.parse().ok());
-    sent.and_then(|sent| Timestamp::from_millisecond(sent).ok())
-        .unwrap_or_else(clock::now)
 }
 
 #[cfg(test)]
@@ -221,17 +210,5 @@ mod tests {
         assert!(is_new(&message("{}", None)));
         assert!(!is_new(&again));
         assert!(!is_new(&ours));
-    }
-
-    #[test]
-    fn an_event_is_received_when_the_intake_queued_it() {
-        let mut message = message("{}", None);
-        message
-            .attributes
-            .insert("SentTimestamp".to_owned(), "1770989998000".to_owned());
-        assert_eq!(
-            sent_at(&message),
-            Timestamp::from_millisecond(1_770_989_998_000).unwrap()
-        );
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
+use shared::edge::batch::QUEUED_AT;
 
 use crate::failure::Failure;
 use crate::queue::{Depth, Held, Look, Queue};
@@ -152,7 +153,9 @@ async fn redrive(stack: &Stack, voice: Voice, name: Name, max: u64, dry_run: boo
     let mut moved = 0;
     let mut progress = voice.begin("moved");
     let handle = async |held: &Held| {
-        to.send(held.as_it_is()).await?;
+        let queued_at = held.sent_at.map(|at| at.as_millisecond().to_string());
+        to.send(held.as_it_is().attribute(QUEUED_AT, queued_at.as_deref()))
+            .await?;
         from.delete(held).await?;
         moved += 1;
         Ok(Look::Took)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
+use jiff::Timestamp;
 
 use super::quarantine::REASON;
 use super::queue::{Message, Queue};
@@ -106,6 +107,9 @@ impl Source {
         if let Some(encoding) = attribute(message, ENCODING) {
             kept = kept.attribute(ENCODING, encoding);
         }
+        if let Some(at) = queued_at(message) {
+            kept = kept.attribute(QUEUED_AT, at.as_millisecond().to_string());
+        }
         match quarantine.send(kept).await {
             Ok(()) => {
                 tracing::error!(message.id = message.message_id, reason, "a message is in quarantine");
@@ -132,6 +136,17 @@ pub const ENCODING: &str = "encoding";
 /// The body is in standard Base64, since the queue does not take it as it is.
 pub const BASE64: &str = "base64";
 
+/// The attribute of a message that was in another queue before: when it was first queued, in epoch milliseconds.
+pub const QUEUED_AT: &str = "queued_at";
+
+/// When a message was queued: for the first time, however often it was set aside and put back since.
+#[must_use]
+pub fn queued_at(message: &SqsMessage) -> Option<Timestamp> {
+    let before = attribute(message, QUEUED_AT).and_then(|at| at.parse().ok());
+    let here = || message.attributes.get("SentTimestamp")?.parse().ok();
+    Timestamp::from_millisecond(before.or_else(here)?).ok()
+}
+
 /// A string attribute of a message.
 #[must_use]
 pub fn attribute<'m>(message: &'m SqsMessage, name: &str) -> Option<&'m str> {
@@ -150,6 +165,8 @@ pub fn received(message: &SqsMessage) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use aws_lambda_events::event::sqs::SqsMessageAttribute;
+
     use super::*;
 
     #[test]
@@ -158,6 +175,19 @@ mod tests {
         let kept = bare.clone().attribute(REASON, "one-that-is-quite-long");
         let kept = kept.attribute("message_id", uuid::Uuid::nil().to_string());
         assert!(kept.size() - bare.size() <= SET_ASIDE_ADDS);
+    }
+
+    #[test]
+    fn a_message_was_queued_when_it_was_for_the_first_time() {
+        let mut message = SqsMessage::default();
+        assert_eq!(queued_at(&message), None);
+        let sent = ("SentTimestamp".to_owned(), "1770989998000".to_owned());
+        message.attributes.extend([sent]);
+        assert_eq!(queued_at(&message).unwrap().as_millisecond(), 1_770_989_998_000);
+        let mut before = SqsMessageAttribute::default();
+        before.string_value = Some("1770900000000".to_owned());
+        message.message_attributes.insert(QUEUED_AT.to_owned(), before);
+        assert_eq!(queued_at(&message).unwrap().as_millisecond(), 1_770_900_000_000);
     }
 
     #[test]

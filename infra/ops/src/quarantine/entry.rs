@@ -12,7 +12,7 @@ use ring_partner::webhook::Webhook;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use shared::edge::batch::BASE64;
-pub(super) use shared::edge::batch::ENCODING;
+pub(super) use shared::edge::batch::{ENCODING, QUEUED_AT};
 use shared::edge::key;
 
 use crate::failure::{Doing as _, Failure, chain};

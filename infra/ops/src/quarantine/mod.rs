@@ -252,6 +252,7 @@ impl Quarantine {
             }
             let message = Outgoing::new(held.body.clone())
                 .attribute(entry::ENCODING, held.attribute(entry::ENCODING))
+                .attribute(entry::QUEUED_AT, held.attribute(entry::QUEUED_AT))
                 .group(Some(entry::group(&body)));
             self.events.send(message).await?;
             self.queue.delete(held).await?;
