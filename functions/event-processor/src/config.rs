@@ -33,6 +33,8 @@ pub struct Config {
     pub events_queue_url: String,
     /// `QUARANTINE_QUEUE_URL`: where poison goes.
     pub quarantine_queue_url: String,
+    /// `MEDIA_BUCKET`: where bodies lie that no queue takes.
+    pub media_bucket: String,
     /// `EVENT_BUS_NAME`.
     pub event_bus_name: String,
     /// `TOKEN_KEY_ID`: the KMS key that tokens are sealed under.
@@ -65,6 +67,7 @@ impl Config {
             captures_queue_url: required(env, "CAPTURES_QUEUE_URL")?,
             events_queue_url: required(env, "EVENTS_QUEUE_URL")?,
             quarantine_queue_url: required(env, "QUARANTINE_QUEUE_URL")?,
+            media_bucket: required(env, "MEDIA_BUCKET")?,
             event_bus_name: required(env, "EVENT_BUS_NAME")?,
             token_key_id: required(env, "TOKEN_KEY_ID")?,
             token_refresh_function: required(env, "TOKEN_REFRESH_FUNCTION")?,

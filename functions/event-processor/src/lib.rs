@@ -1,7 +1,7 @@
 //! The queue -> recorded event, device state, effects.
 //!
 //! Each message is an event's body as the intake queued it, or asks for a recorded event to be looked at again or to be
-//! published again. What becomes of it is [`shared::event::process`]. A body that is signed and makes no sense goes to
+//! published again; a body that no queue takes lies in the bucket, when it was put back from there. What becomes of it is [`shared::event::process`]. A body that is signed and makes no sense goes to
 //! quarantine at once; what may succeed later stays in the queue.
 
 mod config;
@@ -20,6 +20,7 @@ use shared::edge::batch::{self, BASE64, ENCODING, Outcome, Source};
 use shared::edge::bus::Bus;
 use shared::edge::function::Function;
 use shared::edge::metrics::Metrics;
+use shared::edge::quarantine::{OBJECT, Quarantine};
 use shared::edge::queue::Queue;
 use shared::edge::{aws, clock};
 use shared::event::ports::Queues;
@@ -47,6 +48,7 @@ const REFRESH_WITHIN: Duration = Duration::from_secs(20);
 pub struct EventProcessor {
     source: Source,
     processor: Processor<Deployed, Function>,
+    quarantine: Quarantine,
     heart: Heart,
     pulse: Pulse,
 }
@@ -57,16 +59,17 @@ impl EventProcessor {
         let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
         let grants = GrantTable::new(aws, config.grants_table);
         let devices = Devices::new(aws, config.devices_table);
-        let events = Events::new(aws, config.events_table);
+        let events = Events::new(aws, &config.events_table);
         let events_queue = Queue::new(aws, config.events_queue_url);
         let bus = Bus::new(aws, config.event_bus_name);
         Ok(Self {
             heart: Heart::default(),
-            pulse: Pulse::new(aws, &config.events_table),
+            pulse: Pulse::new(aws, config.events_table),
             source: Source {
                 queue: events_queue.clone(),
-                quarantine: Some(Queue::new(aws, config.quarantine_queue_url)),
+                quarantine: Some(Queue::new(aws, &config.quarantine_queue_url)),
             },
+            quarantine: Quarantine::new(aws, config.quarantine_queue_url, config.media_bucket),
             processor: Processor {
                 settler: Settler {
                     nature: System,
@@ -78,6 +81,7 @@ impl EventProcessor {
                         events: events.clone(),
                         events_queue,
                         bus: bus.clone(),
+                        watch: None,
                     },
                     ring: config.ring.client()?,
                     access: Access::new(grants, Vault::new(Kms::new(aws, config.token_key_id)), refresh),
@@ -139,7 +143,20 @@ impl EventProcessor {
                 Err(_) => Outcome::Discard("unparsable"),
             };
         }
-        let Some(body) = body_of(message) else {
+        let body = match batch::attribute(message, OBJECT) {
+            Some(key) => match self.quarantine.large(key).await {
+                Ok(body) => body,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a large body is not at hand yet"
+                    );
+                    return Outcome::Retry;
+                }
+            },
+            None => body_of(message),
+        };
+        let Some(body) = body else {
             return Outcome::Discard("undecodable");
         };
         let delivery = Delivery {
@@ -152,7 +169,7 @@ impl EventProcessor {
 
 /// Whether this is a webhook that came just now: no other try of one, and nothing of our own.
 fn is_new(message: &SqsMessage) -> bool {
-    let ours = [RESUME, REPLAY]
+    let ours = [RESUME, REPLAY, GONE]
         .iter()
         .any(|name| batch::attribute(message, name).is_some());
     !ours && batch::received(message) <= 1

@@ -26,14 +26,14 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use lambda_http::Request;
 use ring_partner::signature::{SignatureError, Verified};
-use ring_partner::webhook::Webhook;
 use shared::edge::batch::{BASE64, ENCODING, SET_ASIDE_ADDS};
 use shared::edge::metrics::Metrics;
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::quarantine::Quarantine;
 use shared::edge::queue::{self, Message, Queue};
 use shared::edge::secret::{Secret, SecretError, SigningKeys};
-use shared::edge::{aws, clock, key};
+use shared::edge::{aws, clock};
+use shared::event;
 
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
@@ -197,19 +197,9 @@ fn message(body: &[u8]) -> Message {
         // SQS takes no empty body; the white space is nothing in Base64.
         _ => (Cow::Owned(format!("{} ", STANDARD.encode(body))), BASE64),
     };
-    Message::new(text).attribute(ENCODING, encoding).group(group(body))
-}
-
-/// Whose it is, as a hash: of the account, or where the body names none of the device.
-fn group(body: &[u8]) -> String {
-    let Ok(webhook) = Webhook::parse(body) else {
-        return "unknown".to_owned();
-    };
-    match (webhook.account_id, webhook.device_id) {
-        (Some(account), _) => key::derived("acc", &[account.as_str()]),
-        (None, Some(device)) => key::derived("dev", &[device.as_str()]),
-        (None, None) => "unknown".to_owned(),
-    }
+    Message::new(text)
+        .attribute(ENCODING, encoding)
+        .group(event::group(body))
 }
 
 /// The characters of a message body (SQS: SendMessage, MessageBody).
@@ -229,27 +219,6 @@ mod tests {
             assert!(of(body).contains(r#"("encoding", "base64")"#), "{body:?}");
             assert!(!of(body).contains(r#"body: "","#), "{body:?}");
         }
-    }
-
-    #[test]
-    fn two_homes_are_two_groups_and_one_home_is_one() {
-        let of = |meta: &str, device: &str| {
-            let data = format!(r#"{{"type":"button_press","attributes":{{"source":"{device}"}}}}"#);
-            group(format!(r#"{{"meta":{meta},"data":{data}}}"#).as_bytes())
-        };
-        let (one, two) = (r#"{"account_id":"one"}"#, r#"{"account_id":"two"}"#);
-        assert_eq!(of(one, "door"), of(one, "yard"));
-        assert_ne!(of(one, "door"), of(two, "door"));
-        assert_ne!(
-            of("{}", "door"),
-            of("{}", "yard"),
-            "without an account the device tells"
-        );
-        for (meta, device) in [(one, "door"), ("{}", "door")] {
-            let group = of(meta, device);
-            assert!(!group.contains("one") && !group.contains("door"), "{group}");
-        }
-        assert_eq!(group(b"not to be understood"), "unknown");
     }
 
     #[test]

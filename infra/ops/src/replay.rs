@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use ring_partner::users::AccountId;
 use serde::Serialize;
 use shared::device::store::Devices;
+use shared::edge::clock;
 use shared::edge::queue::Queue;
-use shared::edge::{clock, key};
 use shared::event::store::{Events, PageEnd};
 use shared::event::{Past, account_key, device_key, replay_message};
 
@@ -179,8 +179,7 @@ async fn send(stack: &Stack, found: &[Past], voice: Voice, sent: &mut usize) -> 
     let mut progress = voice.begin("replayed");
     for past in found {
         // In its account's group, as the intake has it: others do not wait behind it.
-        let group = key::derived("acc", &[past.account_id.as_str()]);
-        let message = replay_message(&past.event_id).group(group);
+        let message = replay_message(&past.event_id).group(account_key(&past.account_id));
         queue
             .send(message)
             .await

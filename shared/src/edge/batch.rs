@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
-use super::quarantine::REASON;
+use super::quarantine::{OBJECT, REASON};
 use super::queue::{Message, Queue};
 
 /// What becomes of one message.
@@ -104,8 +104,8 @@ impl Source {
         let mut kept = Message::new(message.body.clone().unwrap_or_default())
             .attribute(REASON, reason)
             .attribute("message_id", message.message_id.clone().unwrap_or_default());
-        if let Some(encoding) = attribute(message, ENCODING) {
-            kept = kept.attribute(ENCODING, encoding);
+        for (name, value) in [ENCODING, OBJECT].map(|name| (name, attribute(message, name))) {
+            kept = kept.attribute(name, value.unwrap_or_default());
         }
         if let Some(at) = queued_at(message) {
             kept = kept.attribute(QUEUED_AT, at.as_millisecond().to_string());
@@ -174,6 +174,7 @@ mod tests {
         let bare = Message::new("x");
         let kept = bare.clone().attribute(REASON, "one-that-is-quite-long");
         let kept = kept.attribute("message_id", uuid::Uuid::nil().to_string());
+        let kept = kept.attribute(QUEUED_AT, "1770989998000");
         assert!(kept.size() - bare.size() <= SET_ASIDE_ADDS);
     }
 

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::primitives::ByteStream;
 use jiff::Timestamp;
 use serde_json::json;
@@ -22,6 +23,9 @@ pub const REASON: &str = "reason";
 pub const OBJECT: &str = "object";
 /// The reason of a body that no queue takes.
 pub const TOO_LARGE: &str = "too-large";
+
+/// The largest body that is read again. The gateway takes none of more than 10 MB.
+const LARGEST: i64 = 16 * 1024 * 1024;
 
 /// Why a body is not in quarantine. Try again later.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +78,24 @@ impl Quarantine {
             .attribute(REASON, TOO_LARGE)
             .attribute(OBJECT, key);
         Ok(self.queue.send(pointer).await?)
+    }
+
+    /// A body that is kept in the bucket, by its key. `None`: it is not there any more.
+    pub async fn large(&self, key: &str) -> Result<Option<Vec<u8>>, QuarantineError> {
+        let unreachable = |cause: Cause| QuarantineError::Bucket(cause);
+        if !key.starts_with(FOLDER) {
+            return Ok(None);
+        }
+        let asked = self.objects().get_object().bucket(&self.bucket).key(key).send().await;
+        let found = match asked {
+            Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
+            asked => asked.map_err(|error| unreachable(error.into()))?,
+        };
+        if found.content_length().is_none_or(|bytes| bytes > LARGEST) {
+            return Ok(None);
+        }
+        let body = found.body.collect().await.map_err(|error| unreachable(error.into()))?;
+        Ok(Some(body.to_vec()))
     }
 
     /// Paths rather than host names: a bucket with a dot in its name, and an emulator, work the same.

@@ -299,6 +299,19 @@ fn content_of(body: &[u8]) -> String {
     hex::encode(&Sha256::digest(said)[..16])
 }
 
+/// Whose a webhook is, for fairness between homes, as a hash: the account's, or where the body names none the device's.
+#[must_use]
+pub fn group(body: &[u8]) -> String {
+    let Ok(webhook) = Webhook::parse(body) else {
+        return "unknown".to_owned();
+    };
+    match (webhook.account_id, webhook.device_id) {
+        (Some(account), _) => account_key(&account),
+        (None, Some(device)) => key::derived("dev", &[device.as_str()]),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
 /// A sortable position: the time in milliseconds, then the id to tell events of one millisecond apart.
 #[must_use]
 pub fn position(at: Timestamp, id: &str) -> String {
@@ -442,6 +455,27 @@ mod tests {
         assert_eq!(plan.effects, [Effect::Announce]);
         let told = record.announcement(&AccountId::new("a").unwrap(), "usr_1", None);
         assert_eq!(told.kind, "package_delivered");
+    }
+
+    #[test]
+    fn two_homes_are_two_groups_and_one_home_is_one() {
+        let of = |meta: &str, device: &str| {
+            let data = format!(r#"{{"type":"button_press","attributes":{{"source":"{device}"}}}}"#);
+            group(format!(r#"{{"meta":{meta},"data":{data}}}"#).as_bytes())
+        };
+        let (one, two) = (r#"{"account_id":"one"}"#, r#"{"account_id":"two"}"#);
+        assert_eq!(of(one, "door"), of(one, "yard"));
+        assert_ne!(of(one, "door"), of(two, "door"));
+        assert_ne!(
+            of("{}", "door"),
+            of("{}", "yard"),
+            "without an account the device tells"
+        );
+        for (meta, device) in [(one, "door"), ("{}", "door")] {
+            let group = of(meta, device);
+            assert!(!group.contains("one") && !group.contains("door"), "{group}");
+        }
+        assert_eq!(group(b"not to be understood"), "unknown");
     }
 
     #[test]

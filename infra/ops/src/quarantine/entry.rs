@@ -13,15 +13,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use shared::edge::batch::BASE64;
 pub(super) use shared::edge::batch::{ENCODING, QUEUED_AT};
-use shared::edge::key;
+pub(super) use shared::edge::quarantine::OBJECT;
+use shared::edge::quarantine::REASON;
 
 use crate::failure::{Doing as _, Failure, chain};
 use crate::queue::Held;
 
-/// The attribute that says why a message is here.
-const REASON: &str = "reason";
-/// The attribute that says under which key of the bucket the body lies.
-pub(super) const OBJECT: &str = "object";
 /// The largest body that is read. A gateway takes none of more than 10 MB.
 const LARGEST_BODY: i64 = 16 * 1024 * 1024;
 
@@ -125,15 +122,6 @@ fn within(held: &Held) -> Option<Vec<u8>> {
         Some(_) => None,
         None => Some(held.body.clone().into_bytes()),
     }
-}
-
-/// Whose it is, as the intake groups messages: as a hash.
-pub(super) fn group(body: &[u8]) -> String {
-    let account = Webhook::parse(body).ok().and_then(|webhook| webhook.account_id);
-    account.map_or_else(
-        || "unknown".to_owned(),
-        |account| key::derived("acc", &[account.as_str()]),
-    )
 }
 
 /// SHA-256, in hex.

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use entry::{Bodies, Entry, for_a_terminal};
 use serde::Serialize;
 use shared::edge::clock;
+use shared::event;
 
 use crate::failure::Failure;
 use crate::queue::{Held, Look, Outgoing, Queue};
@@ -70,7 +71,7 @@ pub(crate) enum Command {
     /// Put bodies back into the queue of events, and only then remove them here
     ///
     /// A body that was put back takes the way of any other: an event that is recorded already does nothing, one that still makes
-    /// no sense comes back here. Ended half-way, the tool may have put one back that lies here still: it may be put back again.
+    /// no sense comes back here. A body that no queue takes stays in the bucket, from where it is read. Ended half-way, the tool may have put one back that lies here still: it may be put back again.
     #[command(after_help = EXAMPLES)]
     Retry {
         #[command(flatten)]
@@ -245,15 +246,12 @@ impl Quarantine {
             let Some(body) = body else {
                 return Err(entry::gone(held));
             };
-            if held.attribute(entry::OBJECT).is_some() {
-                return Err(Failure::new(format!("{} can't go back", held.id))
-                    .because("the queue of events takes no body of this size")
-                    .advise("`ops quarantine show --body` gives it to you"));
-            }
+            // A body that no queue takes stays in the bucket, and the processor reads it there.
             let message = Outgoing::new(held.body.clone())
                 .attribute(entry::ENCODING, held.attribute(entry::ENCODING))
+                .attribute(entry::OBJECT, held.attribute(entry::OBJECT))
                 .attribute(entry::QUEUED_AT, held.attribute(entry::QUEUED_AT))
-                .group(Some(entry::group(&body)));
+                .group(Some(event::group(&body)));
             self.events.send(message).await?;
             self.queue.delete(held).await?;
             Ok(entry)
