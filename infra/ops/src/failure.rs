@@ -132,7 +132,7 @@ fn advice_on(why: &str) -> Option<&'static str> {
     } else if has(&["AccessDenied", "NotAuthorized", "UnauthorizedOperation"]) {
         Some("use credentials that may do this: docs/runbook.md lists the rights of each command")
     } else if has(&["credentials", "UnrecognizedClient", "InvalidClientTokenId"]) {
-        Some("sign in to the AWS account of the stack (AWS_PROFILE, or `aws sso login`)")
+        Some("sign in to the AWS account of the stack; `ops --help` says how")
     } else if has(&["region", "Region"]) {
         Some("name the stack's region with AWS_REGION")
     } else if has(&["dispatch failure", "timeout", "timed out"]) {

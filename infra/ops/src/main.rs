@@ -31,6 +31,9 @@ Examples:
   ops --stack ring-prod outages --letter                            what to write to Ring's representative
   ops --local outages                                               on the stack that `cargo run -p local` keeps up
 
+Credentials are those of the environment, or of the profile AWS_PROFILE with keys or a role. Of an SSO session they come by
+`eval \"$(aws configure export-credentials --format env)\"`.
+
 Each command has a --help of its own, with an example of each use. What to do in which incident: docs/runbook.md.
 
 Exit status: 0 done; 1 failed, nothing was changed; 2 the command line asks for what can't be; 3 some of it is done, and the same

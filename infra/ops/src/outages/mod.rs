@@ -34,7 +34,8 @@ the next minute in which none was. Three records are read, and one that can't be
   the gateway's log        each 5xx on the route, whoever made it: the function, its time-out, or the gateway
   metrics of both          5xx of the route by the minute, errors and throttles of the function; kept for 15 days
 
-What nobody here can see: requests that never reached the gateway.
+Logs reach back for as long as the stack's parameter LogRetentionDays says. What nobody here can see: requests that never reached
+the gateway.
 
 Ring tries seven times over 73 minutes, then keeps what it could not deliver for 72 hours, and replays it when its representative
 is asked. So a window costs events only where each of the seven tries fell into it, or into another one: the others have come.";
