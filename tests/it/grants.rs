@@ -162,6 +162,73 @@ fn where_a_signature_is_required_a_code_without_one_is_not_looked_at() {
     });
 }
 
+/// The status of a link with us, and of its integration at Ring.
+async fn statuses(home: &Home<'_>) -> Result<(Value, Value), Failure> {
+    let links = home.call(Method::GET, "/v1/links", None).await?;
+    let at_ring = at_ring(home.stack, &home.account).await?;
+    Ok((
+        links.body["items"][0]["status"].clone(),
+        at_ring["integration"]["status"].clone(),
+    ))
+}
+
+#[test]
+fn trap_36_a_link_that_is_set_up_again_is_the_same_at_ring_and_with_us_and_a_repeat_is_no_error() {
+    alone_on_the_stack(async |stack| {
+        let ring = stack.ring();
+        let strict = |strict: bool| json!({"refuse_repeated_status": strict});
+        let asked = async {
+            ring.order(Method::PUT, "config", Some(&strict(true))).await?;
+            let home = Home::linked(stack, &json!(["doorbell"])).await?;
+            let links = home.call(Method::GET, "/v1/links", None).await?;
+            let route = format!("/v1/links/{}", links.body["items"][0]["id"].as_str().expect("an id"));
+            for status in ["completed", "awaiting", "awaiting", "completed", "completed"] {
+                let changed = home
+                    .call(Method::PATCH, &route, Some(&json!({"status": status})))
+                    .await?;
+                let changed = changed.must_be(StatusCode::OK, "it is set")?;
+                assert_eq!(changed.body["status"], status);
+                assert_eq!(statuses(&home).await?, (json!(status), json!(status)));
+            }
+            let out_of_scope = json!({
+                "method": "PATCH", "path": "/v1/accounts/me/app-integrations", "do": "answer", "status": 403,
+            });
+            ring.order(Method::POST, "faults", Some(&out_of_scope)).await?;
+            let refused = home
+                .call(Method::PATCH, &route, Some(&json!({"status": "awaiting"})))
+                .await?;
+            let refused = refused.must_be(StatusCode::FORBIDDEN, "Ring has not granted it")?;
+            assert_eq!(refused.body["type"], "/problems/scope-missing");
+            Ok(())
+        };
+        let asked = asked.await;
+        let lenient = ring.order(Method::PUT, "config", Some(&strict(false))).await;
+        held(asked.and(lenient.map(|_| ())));
+    });
+}
+
+#[test]
+fn a_link_that_is_completed_after_set_up_awaits_its_user_at_ring_until_then() {
+    alone_on_the_stack(async |stack| {
+        let before = set(stack, "account-link", &[("COMPLETE_LINK", "after-setup")]).await;
+        let asked = async {
+            let home = Home::linked(stack, &json!(["doorbell"])).await?;
+            assert_eq!(statuses(&home).await?, (json!("awaiting"), json!("awaiting")));
+            assert_eq!(home.device_ids().await?.len(), 1, "its devices are there already");
+            let links = home.call(Method::GET, "/v1/links", None).await?;
+            let route = format!("/v1/links/{}", links.body["items"][0]["id"].as_str().expect("an id"));
+            home.call(Method::PATCH, &route, Some(&json!({"status": "completed"})))
+                .await?
+                .must_be(StatusCode::OK, "it is completed")?;
+            assert_eq!(statuses(&home).await?, (json!("completed"), json!("completed")));
+            Ok(())
+        };
+        let asked = asked.await;
+        set_back(stack, "account-link", &before).await;
+        held(asked);
+    });
+}
+
 #[test]
 fn a_pair_of_an_earlier_epoch_is_never_shown_to_ring() {
     alone_on_the_stack(async |stack| {

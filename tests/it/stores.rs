@@ -2,6 +2,7 @@
 //! them.
 
 use jiff::Timestamp;
+use shared::audit::store::Audit;
 use shared::edge::clock;
 use shared::edge::queue::Queue;
 use shared::grant::store::GrantTable;
@@ -18,7 +19,11 @@ fn the_tables_keep_the_contract() {
         let grants = GrantTable::new(aws, &outputs.tables["grant"]);
         let now = Timestamp::from_millisecond(clock::now().as_millisecond()).expect("an instant of this century");
         all(&Stores {
-            links: LinkLedger::new(LinkTable::new(aws, &outputs.tables["link"]), grants.clone()),
+            links: LinkLedger::new(
+                LinkTable::new(aws, &outputs.tables["link"]),
+                grants.clone(),
+                Audit::new(aws, &outputs.tables["audit"], 1),
+            ),
             grants,
             rescue: Queue::new(aws, &outputs.queues["rescue"]),
             now,

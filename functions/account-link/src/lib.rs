@@ -24,7 +24,6 @@ use futures_util::future::try_join_all;
 use http::{HeaderValue, StatusCode, header};
 use ring_partner::Ring;
 use ring_partner::error::Decision;
-use ring_partner::integrations::IntegrationStatus;
 use ring_partner::nonce::{LinkTime, Nonce};
 use serde::{Deserialize, Serialize};
 use shared::audit::store::Audit;
@@ -49,7 +48,7 @@ use shared::grant::vault::{Kms, Vault};
 use shared::link::claim::{Attempt, ClaimError, Claims, Linked, Match};
 use shared::link::effects::Downstream;
 use shared::link::ports::Links as _;
-use shared::link::settle::{self, Settler};
+use shared::link::settle::{self, SetUp, SettleError, Settler};
 use shared::link::store::{LinkLedger, LinkTable};
 use shared::link::{Link, LinkStatus};
 use shared::world::{Deployed, System};
@@ -93,7 +92,7 @@ impl App {
             config.link_attempts_per_minute,
             ATTEMPTS_WINDOW,
         );
-        let links = LinkLedger::new(LinkTable::new(aws, config.links_table), grants.clone());
+        let links = LinkLedger::new(LinkTable::new(aws, config.links_table), grants.clone(), audit.clone());
         let vault = Vault::new(Kms::new(aws, config.token_key_id));
         let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
         let access = Access::new(grants.clone(), vault.clone(), refresh);
@@ -333,6 +332,10 @@ async fn create(
     if let Some(keys) = app.newer_keys(&linked).await {
         linked = app.claims.link(&attempt, keys.all()).await;
     }
+    if let Err(ClaimError::Unsettled(earlier)) = linked {
+        settled(&app, *earlier).await.ok();
+        linked = app.claims.link(&attempt, keys.all()).await;
+    }
     let (link, status) = match linked {
         Ok(Linked::Now(link)) => (link, StatusCode::CREATED),
         Ok(Linked::Before(link)) => (link, StatusCode::OK),
@@ -388,44 +391,27 @@ async fn change(
     JsonBody(asked): JsonBody<StatusChange>,
 ) -> Result<Response, Problem> {
     let link = app.link_of(&user, &id).await?;
-    let now = clock::now();
     // The address may have changed since: what Ring's user is shown is derived anew.
     let identifier = user.account_identifier();
-    let wanted = match asked.status {
-        WantedStatus::Completed => IntegrationStatus::Completed,
-        WantedStatus::Awaiting => IntegrationStatus::Awaiting,
+    let status = match asked.status {
+        WantedStatus::Completed => SetUp::Completed,
+        WantedStatus::Awaiting => SetUp::Awaiting,
     };
-    let (ring, wanted, masked) = (&app.ring, &wanted, identifier.as_deref());
-    let told = app.access.call(&link.grant_id, now, |token| async move {
-        ring.update_integration(&token, masked, Some(wanted.clone())).await
-    });
-    match told.await {
-        Ok(_) => {}
-        Err(CallError::Ring(error)) if error.answer().is_some_and(|answer| answer.status == 400) => {
-            return Err(Problem::field(
-                "/status",
-                "Ring does not allow this change of status now",
-            ));
+    match app.settler.set_status(link.clone(), status, identifier).await {
+        Ok(link) => Ok(private(axum::Json(app.view(link).await?))),
+        Err(SettleError::Ring(CallError::Ring(error))) if error.answer().is_some_and(|answer| answer.status == 400) => {
+            let detail = "Ring does not allow this change of status now";
+            Err(Problem::field("/status", detail))
         }
-        Err(error) => {
+        Err(SettleError::Ring(CallError::Access(AccessError::RelinkRequired | AccessError::Ended))) => {
+            Err(Problem::new(ProblemType::RelinkRequired).detail("start again in the Ring app"))
+        }
+        Err(SettleError::Ring(error)) => {
             app.ends_with(&error, link).await?;
-            return Err(problem_of(ClaimError::Ring(error)));
+            Err(ring_problem(&error))
         }
+        Err(error) => Err(unavailable(&error)),
     }
-    let (link, kept) = match asked.status {
-        WantedStatus::Completed => {
-            let link = link.set(LinkStatus::Completed, identifier);
-            let kept = app.settler.completed(&link).await;
-            (link, kept)
-        }
-        WantedStatus::Awaiting => {
-            let link = link.set(LinkStatus::Awaiting, identifier);
-            let kept = app.settler.keep_changed(&link).await;
-            (link, kept)
-        }
-    };
-    kept.map_err(|error| unavailable(&error))?;
-    Ok(private(axum::Json(app.view(link).await?)))
 }
 
 async fn unlink(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {
@@ -465,6 +451,7 @@ fn problem_of(error: ClaimError) -> Problem {
             .detail("start again in the Ring app: a link request is good for 600 s"),
         ClaimError::Ahead => Problem::new(ProblemType::LinkTimeInvalid).detail("the link's time lies ahead of now"),
         ClaimError::Taken(_) => Problem::new(ProblemType::LinkTaken),
+        ClaimError::Unsettled(_) => Problem::new(ProblemType::Unavailable).retry_after(TOKEN_ON_ITS_WAY_SECONDS),
         ClaimError::Unclear => Problem::new(ProblemType::RingUnavailable).retry_after(TOKEN_ON_ITS_WAY_SECONDS),
         ClaimError::Ring(error) => ring_problem(&error),
         ClaimError::Store(error) => unavailable(&error),

@@ -58,6 +58,7 @@ impl EventProcessor {
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, ring_partner::client::SettingsError> {
         let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
         let grants = GrantTable::new(aws, config.grants_table);
+        let audit = Audit::new(aws, config.audit_table, config.audit_retention_days);
         let devices = Devices::new(aws, config.devices_table);
         let events = Events::new(aws, &config.events_table);
         let events_queue = Queue::new(aws, config.events_queue_url);
@@ -74,9 +75,9 @@ impl EventProcessor {
                 settler: Settler {
                     nature: System,
                     grants: grants.clone(),
-                    links: LinkLedger::new(LinkTable::new(aws, config.links_table), grants.clone()),
+                    links: LinkLedger::new(LinkTable::new(aws, config.links_table), grants.clone(), audit.clone()),
                     effects: Downstream {
-                        audit: Audit::new(aws, config.audit_table, config.audit_retention_days),
+                        audit,
                         devices: devices.clone(),
                         events: events.clone(),
                         events_queue,

@@ -24,8 +24,8 @@ pub struct Config {
     pub rescue_queue_url: String,
     /// `GRANTS_EPOCH`: raised when the table of grants is restored from a backup.
     pub grants_epoch: u64,
-    /// `TOKEN_REFRESH_FUNCTION`: told of a grant whose owner is not known yet.
-    pub token_refresh_function: String,
+    /// `RESOLVE_QUEUE_URL`: told of a grant whose owner is not known yet.
+    pub resolve_queue_url: String,
     /// `REFUSED_CODES_PER_MINUTE`: how many codes that Ring refuses one source may bring.
     pub refused_codes_per_minute: u64,
     /// `TOKEN_URL_SIGNATURE`: `off`, `observe` or `require`.
@@ -51,7 +51,7 @@ impl Config {
             token_key_id: required(env, "TOKEN_KEY_ID")?,
             rescue_queue_url: required(env, "RESCUE_QUEUE_URL")?,
             grants_epoch: parsed(env, "GRANTS_EPOCH")?,
-            token_refresh_function: required(env, "TOKEN_REFRESH_FUNCTION")?,
+            resolve_queue_url: required(env, "RESOLVE_QUEUE_URL")?,
             refused_codes_per_minute: parsed(env, "REFUSED_CODES_PER_MINUTE")?,
             signature,
             signing_secret_id,

@@ -20,10 +20,10 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse as _, Response};
 pub use config::{Config, UrlKeys};
+use jiff::Timestamp;
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt as _};
 use ring_partner::oauth::TokenError;
-use shared::edge::function::Function;
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::queue::Queue;
 use shared::edge::quota::Quota;
@@ -45,7 +45,7 @@ use signature::{Gatekeeper, KEYS_KEPT_FOR};
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
 
 const CREDENTIALS_KEPT_FOR: Duration = Duration::from_secs(300);
-/// How long it may take to tell `token-refresh` of a grant whose owner is not known yet.
+/// How long it may take to tell of a grant whose owner is not known yet.
 const TELL_WITHIN: Duration = Duration::from_secs(2);
 
 /// The token exchange.
@@ -54,7 +54,7 @@ pub struct TokenExchange {
     keys: UrlKeys,
     gatekeeper: Option<Gatekeeper>,
     exchange: Exchange<Deployed>,
-    token_refresh: Function,
+    resolve_queue: Queue,
 }
 
 impl TokenExchange {
@@ -82,7 +82,7 @@ impl TokenExchange {
                 client: Arc::new(Secret::new(aws, config.oauth_secret_id, CREDENTIALS_KEPT_FOR)),
                 epoch: config.grants_epoch,
             },
-            token_refresh: Function::new(aws, config.token_refresh_function, TELL_WITHIN),
+            resolve_queue: Queue::new(aws, config.resolve_queue_url),
         })
     }
 
@@ -109,7 +109,11 @@ impl TokenExchange {
             Ok(presented) => presented,
             Err(problem) => return Ok(problem.into_response()),
         };
-        Ok(match self.exchange.exchange(&presented).await {
+        // The runtime gives the instant at which Lambda ends this invocation.
+        let deadline = request.lambda_context_ref().map(|context| context.deadline());
+        let deadline = deadline.and_then(|deadline| Timestamp::try_from(deadline).ok());
+        let deadline = deadline.unwrap_or(Timestamp::MAX);
+        Ok(match self.exchange.exchange(&presented, deadline).await {
             Ok(exchanged) => {
                 if let Exchanged::Unresolved(id) = exchanged {
                     self.resolve_later(id).await;
@@ -138,11 +142,10 @@ impl TokenExchange {
 
     /// `token-refresh` asks Ring again whose this grant is. Not told, it comes across it within a minute.
     async fn resolve_later(&self, id: GrantId) {
-        if let Err(error) = self.token_refresh.begin(&ResolveRequest { resolve: id }).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a grant waits for the schedule to be resolved"
-            );
+        let told = self.resolve_queue.send(ResolveRequest { resolve: id }.message());
+        let told = tokio::time::timeout(TELL_WITHIN, told).await;
+        if !matches!(told, Ok(Ok(()))) {
+            tracing::warn!("a grant waits for the schedule to be resolved: its queue did not take it");
         }
     }
 }
@@ -160,7 +163,7 @@ fn problem_of(error: &ExchangeError) -> Problem {
         ExchangeError::TooMany(spent) => {
             Problem::new(ProblemType::RingUnavailable).retry_after(spent.retry_after.as_secs().max(1))
         }
-        ExchangeError::Pending | ExchangeError::Ring(_) | ExchangeError::NoRefreshToken => {
+        ExchangeError::Pending | ExchangeError::Late | ExchangeError::Ring(_) | ExchangeError::NoRefreshToken => {
             Problem::new(ProblemType::RingUnavailable)
         }
         ExchangeError::Store(_) | ExchangeError::Vault(_) | ExchangeError::Secret(_) => {

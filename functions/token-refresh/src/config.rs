@@ -34,6 +34,8 @@ pub struct Config {
     pub rescue_queue_url: String,
     /// `GRANTS_EPOCH`: raised when the table of grants is restored from a backup.
     pub grants_epoch: u64,
+    /// `RESOLVE_QUEUE_URL`: where new grants come from whose owner is not known yet.
+    pub resolve_queue_url: String,
     /// `AUDIT_TABLE`.
     pub audit_table: String,
     /// `AUDIT_RETENTION_DAYS`: for how long the audit trail keeps an entry.
@@ -63,6 +65,7 @@ impl Config {
             token_key_id: required(env, "TOKEN_KEY_ID")?,
             rescue_queue_url: required(env, "RESCUE_QUEUE_URL")?,
             grants_epoch: parsed(env, "GRANTS_EPOCH")?,
+            resolve_queue_url: required(env, "RESOLVE_QUEUE_URL")?,
             audit_table: required(env, "AUDIT_TABLE")?,
             audit_retention_days: parsed(env, "AUDIT_RETENTION_DAYS")?,
             complete_link: parsed(env, "COMPLETE_LINK")?,

@@ -3,9 +3,9 @@
 //! Each minute (the `time` in the schedule's event sets what is due): pairs in the rescue queue are brought home, grants whose
 //! owner is not known yet are resolved, links that were left half-way are resumed, pairs older than a day are renewed with the
 //! oldest first, each link's devices are listed anew daily, and it is looked whether everything, or the listed account, is
-//! quieter than is usual. Asked synchronously with `{"grant","generation"}`, it renews
-//! that one pair and answers what came of it. Told `{"resolve"}`, it asks Ring whose that new grant is, at the waits of a new
-//! grant. It is the one program that may open refresh tokens.
+//! quieter than is usual. Asked synchronously with `{"grant","generation"}`, it renews that one pair and answers what came of
+//! it. From a queue it takes `{"resolve"}`, and asks Ring whose that new grant is, at the waits of a new grant. It is the one
+//! program that may open refresh tokens.
 
 mod config;
 
@@ -14,15 +14,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 pub use config::Config;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent};
-use ring_partner::error::Decision;
+use ring_partner::oauth::TokenError;
 use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 use shared::audit::store::Audit;
 use shared::device::store::Devices;
+use shared::edge::batch::{Outcome, Source, received};
 use shared::edge::bus::Bus;
 use shared::edge::clock::signed;
 use shared::edge::config::RingConfig;
@@ -42,12 +44,12 @@ use shared::grant::rescue::Rescuer;
 use shared::grant::store::GrantTable;
 use shared::grant::vault::{Kms, Vault};
 use shared::grant::{Grant, GrantId, Life, RESOLVE_WAITS};
-use shared::link::CompleteLink;
 use shared::link::claim::{ClaimError, Claims};
 use shared::link::effects::Downstream;
 use shared::link::ports::Links as _;
 use shared::link::settle::{SettleError, Settler};
 use shared::link::store::{LinkLedger, LinkTable};
+use shared::link::{CompleteLink, LinkStatus};
 use shared::world::{Deployed, Nature as _, System, World};
 
 /// The program's name.
@@ -62,10 +64,12 @@ const GRANTS_AT_ONCE: usize = 32;
 const LINKS_AT_ONCE: usize = 8;
 /// A link that could not be settled is looked at again after this.
 const UNSETTLED_WAITS_FOR: Duration = Duration::from_secs(300);
+/// A link that Ring could not be told to be complete for so long is somebody's to look at.
+const COMPLETED_WITHIN: Duration = Duration::from_secs(600);
 /// Nothing new is begun after this: the next minute goes on. What was begun last has the time to end well before the
 /// function's time-out in the template, as a renewal that is cut off between Ring's answer and its being saved loses a pair.
 const BEGIN_WITHIN: Duration = Duration::from_millis(58_500);
-/// Up to so many refused pairs in one to two hours are believed, whatever their share.
+/// Up to so many refused pairs in one to two days are believed, whatever their share.
 const REFUSED_AT_LEAST: u64 = 5;
 
 /// What wakes this function.
@@ -74,13 +78,13 @@ const REFUSED_AT_LEAST: u64 = 5;
 pub enum Wake {
     /// A program asks for one grant.
     Asked(RefreshRequest),
-    /// A new grant's owner is not known yet.
-    Resolve(ResolveRequest),
     /// The schedule's event.
     Minute {
         /// What counts as now for what is due.
         time: Timestamp,
     },
+    /// New grants whose owner is not known yet.
+    Resolve(SqsEvent),
 }
 
 /// What it says when it is done.
@@ -89,8 +93,8 @@ pub enum Wake {
 pub enum Said {
     /// To the program that asked.
     Outcome(RefreshOutcome),
-    /// To nobody: whether the grant's owner is known by it.
-    Resolved(bool),
+    /// To the queue: what stays in it.
+    Resolved(SqsBatchResponse),
     /// To the schedule.
     Minute(Minute),
 }
@@ -179,19 +183,25 @@ impl Undone {
     /// Ring asks to be left alone: the rest of this minute's share is not used.
     fn is_pause(&self) -> bool {
         match self {
-            Self::Renewal(NotRenewed::Ring(error)) => error.retry_after().is_some(),
-            Self::Claim(ClaimError::Ring(CallError::Ring(error))) => {
-                error.answer().is_some_and(|answer| answer.status == 429)
-                    || matches!(error, ring_partner::Error::NotSent(_))
-                        && matches!(error.decision(), Decision::RetryAfter(_))
+            // Nor can anything be renewed while our id or secret is wrong.
+            Self::Renewal(NotRenewed::Ring(error)) => {
+                error.pause().is_some() || matches!(error, TokenError::InvalidClient)
             }
+            Self::Claim(ClaimError::Ring(CallError::Ring(error))) => error.pause().is_some(),
             _ => false,
         }
     }
 }
 
-impl TokenRefresh<Deployed> {
-    /// A token refresh with these settings.
+/// The program: the walks, and the queue that some of them are asked for by.
+#[derive(Debug)]
+pub struct Program {
+    walks: TokenRefresh<Deployed>,
+    resolve_queue: Source,
+}
+
+impl Program {
+    /// The program with these settings.
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, ring_partner::client::SettingsError> {
         let grants = GrantTable::new(aws, config.grants_table);
         // Three quarters of the renewals' share are for what is due, in the one run of each minute; what is asked for has the
@@ -200,6 +210,7 @@ impl TokenRefresh<Deployed> {
             grants: (config.ring.share * 3 / 4).max(1),
             links: (config.api_share / 5).max(1),
         };
+        let audit = Audit::new(aws, config.audit_table, config.audit_retention_days);
         let events = Events::new(aws, &config.events_table);
         let pulse = Pulse::new(aws, config.events_table);
         let ring = |share: u32, shared_by: u32| {
@@ -212,7 +223,7 @@ impl TokenRefresh<Deployed> {
         };
         let due = Refresher {
             nature: System,
-            links: LinkLedger::new(LinkTable::new(aws, config.links_table), grants.clone()),
+            links: LinkLedger::new(LinkTable::new(aws, config.links_table), grants.clone(), audit.clone()),
             vault: Vault::new(Kms::new(aws, config.token_key_id)),
             ring: ring(pace.grants, 1)?,
             client: Arc::new(Secret::new(aws, config.oauth_secret_id, CREDENTIALS_KEPT_FOR)),
@@ -225,7 +236,7 @@ impl TokenRefresh<Deployed> {
             },
             deadline: Timestamp::MAX,
         };
-        Ok(Self {
+        let walks = TokenRefresh {
             asked: Refresher {
                 ring: ring(config.ring.share - pace.grants, config.ring.shared_by - 1)?,
                 ..due.clone()
@@ -233,7 +244,7 @@ impl TokenRefresh<Deployed> {
             due,
             ring: ring(pace.links, 1)?,
             effects: Downstream {
-                audit: Audit::new(aws, config.audit_table, config.audit_retention_days),
+                audit,
                 devices: Devices::new(aws, config.devices_table),
                 events: events.clone(),
                 events_queue: Queue::new(aws, config.events_queue_url),
@@ -247,7 +258,12 @@ impl TokenRefresh<Deployed> {
             complete: config.complete_link,
             leeway: config.link_leeway,
             pace,
-        })
+        };
+        let resolve_queue = Source {
+            queue: Queue::new(aws, config.resolve_queue_url),
+            quarantine: None,
+        };
+        Ok(Self { walks, resolve_queue })
     }
 
     /// Handles one wake.
@@ -256,25 +272,38 @@ impl TokenRefresh<Deployed> {
         let deadline = Timestamp::try_from(event.context.deadline()).unwrap_or(Timestamp::MAX);
         // Boxed, as the walks are deep: the runtime moves this future about.
         Ok(match event.payload {
-            Wake::Asked(request) => Said::Outcome(self.asked(&request, deadline).boxed().await),
-            Wake::Resolve(request) => Said::Resolved(self.resolve(&request.resolve, deadline).boxed().await),
+            Wake::Asked(request) => Said::Outcome(self.walks.asked(&request, deadline).boxed().await),
             Wake::Minute { time } => {
-                let (minute, ()) = tokio::join!(self.minute(time, deadline).boxed(), self.listen(time));
+                let (minute, ()) = tokio::join!(self.walks.minute(time, deadline).boxed(), self.listen(time));
                 // What was counted goes out, whether or not the minute came to its end.
-                if let Some(watch) = &self.effects.watch {
+                if let Some(watch) = &self.walks.effects.watch {
                     watch.metrics.flush(clock::now());
                 }
                 Said::Minute(minute?)
             }
+            Wake::Resolve(batch) => {
+                let one = async |message: &SqsMessage| self.resolve_message(message, deadline).boxed().await;
+                Said::Resolved(self.resolve_queue.each(batch, one).await)
+            }
         })
     }
-}
 
-impl TokenRefresh<Deployed> {
     /// Looks whether nothing comes from Ring any more, by the time of the schedule's event.
     async fn listen(&self, time: Timestamp) {
-        if let Some(watch) = &self.effects.watch {
+        if let Some(watch) = &self.walks.effects.watch {
             watch.everything(time).await;
+        }
+    }
+
+    async fn resolve_message(&self, message: &SqsMessage, deadline: Timestamp) -> Outcome {
+        let body = message.body.as_deref().unwrap_or_default();
+        let Ok(request) = serde_json::from_str::<ResolveRequest>(body) else {
+            tracing::error!("the queue of grants to be resolved holds what is none");
+            return Outcome::Done;
+        };
+        match self.walks.resolve(&request.resolve, received(message), deadline).await {
+            Some(wait) => Outcome::RetryAfter(wait),
+            None => Outcome::Done,
         }
     }
 }
@@ -285,21 +314,17 @@ impl<W: World> TokenRefresh<W> {
         self.asked.until(deadline).refresh(request).await
     }
 
-    /// Asks Ring whose a new grant is, until it is known or the waits of a new grant are over: each minute goes on then.
-    pub async fn resolve(&self, id: &GrantId, deadline: Timestamp) -> bool {
-        let walks = self.walks(&self.asked, deadline);
-        for wait in RESOLVE_WAITS {
-            tokio::time::sleep(wait).await;
-            match walks.claims.resolve(id).await {
-                Ok(resolved) => return resolved,
-                Err(error) => tracing::warn!(
-                    grant.id = id.as_str(),
-                    error = &error as &dyn std::error::Error,
-                    "whose grant {id} is is not known yet"
-                ),
-            }
-        }
-        false
+    /// Asks Ring whose a new grant is, for the `attempt`-th time (from 1) since it was told of it. How long to wait before the
+    /// next; `None`: it is known, or each minute goes on with it.
+    pub async fn resolve(&self, id: &GrantId, attempt: u32, deadline: Timestamp) -> Option<Duration> {
+        let resolved = self.walks(&self.asked, deadline).claims.resolve(id).await;
+        let error = resolved.err()?;
+        tracing::warn!(
+            grant.id = id.as_str(),
+            error = &error as &dyn std::error::Error,
+            "whose grant {id} is is not known yet"
+        );
+        RESOLVE_WAITS.get(attempt as usize).copied()
     }
 
     /// Everything that is due at `time`, as far as it goes in a minute.
@@ -379,16 +404,23 @@ impl<W: World> TokenRefresh<W> {
 
     async fn links(&self, walks: &Walks<W>, time: Timestamp) -> Result<Minute, StoreError> {
         let mut minute = Minute::default();
-        let due = walks.refresher.links.due(time, PAGE).await?;
-        let begun =
-            Self::paced(due, self.pace.links).map(|account| async move { walks.link(&account, time).await }.boxed());
-        let mut settled = std::pin::pin!(begun.buffer_unordered(LINKS_AT_ONCE));
-        while let Some(link) = settled.next().await {
-            match link {
-                Ok(()) => minute.settled += 1,
-                Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a link is tried again");
-                    minute.failed += 1;
+        let mut seen = BTreeSet::new();
+        while walks.is_in_time() {
+            let mut due = walks.refresher.links.due(time, PAGE).await?;
+            due.retain(|account| seen.insert(account.clone()));
+            if due.is_empty() {
+                break;
+            }
+            let begun = Self::paced(due, self.pace.links)
+                .map(|account| async move { walks.link(&account, time).await }.boxed());
+            let mut settled = std::pin::pin!(begun.buffer_unordered(LINKS_AT_ONCE));
+            while let Some(link) = settled.next().await {
+                match link {
+                    Ok(()) => minute.settled += 1,
+                    Err(error) => {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "a link is tried again");
+                        minute.failed += 1;
+                    }
                 }
             }
         }
@@ -443,8 +475,13 @@ impl<W: World> TokenRefresh<W> {
 }
 
 impl<W: World> Walks<W> {
+    /// Whether another grant may be begun: Ring's pause is one of the grants' share, and links have another.
     fn has_time(&self) -> bool {
-        !self.paused.load(Ordering::Relaxed) && self.refresher.nature.now() < self.begin_until
+        !self.paused.load(Ordering::Relaxed) && self.is_in_time()
+    }
+
+    fn is_in_time(&self) -> bool {
+        self.refresher.nature.now() < self.begin_until
     }
 
     /// The next step of a grant that is due.
@@ -457,25 +494,35 @@ impl<W: World> Walks<W> {
             return Ok(Step::Nothing);
         };
         match &grant.life {
-            Life::Resolving { .. } | Life::Unclaimed { .. } if grant.is_given_up(time) => {
+            _ if grant.is_given_up(time) => {
                 self.refresher.give_up(grant).await?;
                 Ok(Step::Ended)
             }
             Life::Resolving { .. } => match self.claims.resolve(id).await {
                 Ok(true) => Ok(Step::Resolved),
                 Ok(false) => Ok(Step::Nothing),
-                Err(error) => refused(&grant, error),
+                Err(error) => self.not_asked(&grant, error),
             },
-            Life::Claiming { .. } => match self.claims.resume(grant.clone()).await {
-                Ok(Some(link)) => {
-                    self.settler.settle(link).await?;
-                    Ok(Step::Nothing)
-                }
-                Ok(None) => Ok(Step::Nothing),
-                Err(error) => refused(&grant, error),
-            },
+            Life::Claiming { .. } => self.resume(grant).await,
             Life::Unclaimed { .. } | Life::Confirmed | Life::Linked => self.renew(&grant).await,
             Life::RelinkRequired { .. } | Life::Ended { .. } => Ok(Step::Nothing),
+        }
+    }
+
+    /// A claim that was left half-way.
+    async fn resume(&self, grant: Grant) -> Result<Step, Undone> {
+        let mut resumed = self.claims.resume(grant.clone()).await;
+        if let Err(ClaimError::Unsettled(earlier)) = resumed {
+            self.settler.settle(*earlier).await?;
+            resumed = self.claims.resume(grant.clone()).await;
+        }
+        match resumed {
+            Ok(Some(link)) => {
+                self.settler.settle(link).await?;
+                Ok(Step::Nothing)
+            }
+            Ok(None) => Ok(Step::Nothing),
+            Err(error) => self.not_asked(&grant, error),
         }
     }
 
@@ -489,9 +536,23 @@ impl<W: World> Walks<W> {
         })
     }
 
+    /// What became of a grant that Ring could not be asked about: it may be that Ring refuses its pair.
+    fn not_asked(&self, grant: &Grant, error: ClaimError) -> Result<Step, Undone> {
+        match (&error, &grant.tokens) {
+            (ClaimError::Ring(CallError::Access(AccessError::Refused)), Some(tokens)) => {
+                Ok(Step::Refused(RefusedPair {
+                    grant: grant.id.clone(),
+                    generation: tokens.generation,
+                    is_counted: self.refresher.is_counted(grant.refused_at),
+                }))
+            }
+            _ => Err(error.into()),
+        }
+    }
+
     /// What is to be done about a link that is due: what was left half-way, or the daily listing.
     async fn link(&self, account: &AccountId, time: Timestamp) -> Result<(), Undone> {
-        if !self.has_time() {
+        if !self.is_in_time() {
             return Ok(());
         }
         let links = &self.refresher.links;
@@ -503,23 +564,27 @@ impl<W: World> Walks<W> {
         } else {
             link
         };
+        let now = self.refresher.nature.now();
+        if link.status == LinkStatus::Confirming && now.duration_since(link.linked_at) > signed(COMPLETED_WITHIN) {
+            tracing::error!(
+                alarm = "link_not_completed",
+                link.id = link.id,
+                "link {} is confirmed at Ring since {}, and Ring could not be told that it is complete",
+                link.id,
+                link.linked_at,
+            );
+        }
         if let Err(error) = self.settler.settle(link).await {
-            let due = self.refresher.nature.now() + signed(UNSETTLED_WAITS_FOR);
-            links.put_off(account, due).await?;
+            if let Err(not_put_off) = links.put_off(account, now + signed(UNSETTLED_WAITS_FOR)).await {
+                // It is looked at with the next minute, only sooner.
+                tracing::warn!(
+                    error = &not_put_off as &dyn std::error::Error,
+                    "a link that can't be settled now is not put off"
+                );
+            }
             return Err(error.into());
         }
         Ok(())
-    }
-}
-
-/// What became of a grant that Ring could not be asked about: it may be that Ring refuses its pair.
-fn refused(grant: &Grant, error: ClaimError) -> Result<Step, Undone> {
-    match (&error, &grant.tokens) {
-        (ClaimError::Ring(CallError::Access(AccessError::Refused)), Some(tokens)) => Ok(Step::Refused(RefusedPair {
-            grant: grant.id.clone(),
-            generation: tokens.generation,
-        })),
-        _ => Err(error.into()),
     }
 }
 
@@ -528,15 +593,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_ring_ends_a_minute_and_not_one_connection_that_failed() {
+        use ring_partner::error::NotSent;
+        let not_sent = |why| TokenError::NotSent(Box::new(ring_partner::Error::NotSent(why)));
+        let answered = |status, retry_after| TokenError::Unavailable { status, retry_after };
+        let second = Duration::from_secs(1);
+        for (error, is_pause) in [
+            (answered(429, None), true),
+            (answered(503, Some(second)), true),
+            (answered(503, None), false),
+            (TokenError::InvalidClient, true),
+            (TokenError::InvalidGrant, false),
+            (not_sent(NotSent::CircuitOpen(second)), true),
+            (not_sent(NotSent::BudgetSpent(second)), false),
+            (not_sent(NotSent::Unreachable("no route".into())), false),
+        ] {
+            let what = format!("{error:?}");
+            assert_eq!(Undone::from(NotRenewed::from(error)).is_pause(), is_pause, "{what}");
+        }
+    }
+
+    #[test]
     fn the_schedule_and_a_program_are_told_apart() {
         let schedule = r#"{"version":"0","id":"1","detail-type":"Scheduled Event","source":"aws.events",
             "time":"2026-02-14T00:02:00Z","region":"us-east-1","resources":[],"detail":{}}"#;
         assert!(matches!(serde_json::from_str(schedule).unwrap(), Wake::Minute { .. }));
         let asked = r#"{"grant":"grt_1","generation":3}"#;
         assert!(matches!(serde_json::from_str(asked).unwrap(), Wake::Asked(request) if request.generation == 3));
-        assert!(matches!(
-            serde_json::from_str(r#"{"resolve":"grt_1"}"#).unwrap(),
-            Wake::Resolve(_)
-        ));
+        let resolve = r#"{"Records":[{"messageId":"1","body":"{\"resolve\":\"grt_1\"}"}]}"#;
+        assert!(matches!(serde_json::from_str(resolve).unwrap(), Wake::Resolve(batch) if batch.records.len() == 1));
     }
 }

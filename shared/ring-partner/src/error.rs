@@ -165,6 +165,17 @@ impl Error {
         }
     }
 
+    /// How long Ring asks to be left alone, by all requests alike: a 429, another answer that says `Retry-After`, or a circuit
+    /// that is open. That one request did not get through asks for nothing.
+    pub fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Api(answer) if answer.status == 429 => Some(answer.retry_after.unwrap_or(DEFAULT_WAIT)),
+            Self::Api(answer) => answer.retry_after,
+            Self::NotSent(NotSent::CircuitOpen(wait)) => Some(*wait),
+            _ => None,
+        }
+    }
+
     /// Ring's answer, where there was one: its status and ids, for logs.
     pub fn answer(&self) -> Option<&ApiError> {
         match self {

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::{ApiError, Error};
+use crate::error::{ApiError, DEFAULT_WAIT, Error};
 use crate::signature::without_line_break;
 
 /// The longest token that is taken, in bytes.
@@ -255,14 +255,16 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// How long to wait before asking again, where that may help at all.
-    pub fn retry_after(&self) -> Option<Duration> {
+    /// How long Ring asks to be left alone, by all requests alike: a 429, another answer that says `Retry-After`, or a circuit
+    /// that is open. That one request did not get through asks for nothing.
+    pub fn pause(&self) -> Option<Duration> {
         match self {
+            Self::Unavailable {
+                status: 429,
+                retry_after,
+            } => Some(retry_after.unwrap_or(DEFAULT_WAIT)),
             Self::Unavailable { retry_after, .. } => *retry_after,
-            Self::NotSent(source) => match source.decision() {
-                crate::Decision::RetryAfter(wait) => Some(wait),
-                _ => None,
-            },
+            Self::NotSent(source) => source.pause(),
             _ => None,
         }
     }
@@ -401,7 +403,7 @@ mod tests {
             let error = TokenError::from(Error::Api(Box::new(answer)));
             let name = format!("{error:?}");
             assert!(name.starts_with(expected), "{status} {body}: {name}");
-            assert_eq!(error.retry_after().is_some(), expected == "Unavailable");
+            assert_eq!(error.pause().is_some(), expected == "Unavailable");
         };
         check(
             400,

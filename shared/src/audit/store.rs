@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Entry;
 use crate::edge::clock::signed;
-use crate::edge::table::{Key, StoreError, Table, row};
+use crate::edge::table::{Item, Key, StoreError, Table, Write, row};
 
 /// How long an answer may wait for the trail.
 const WRITE_WITHIN: Duration = Duration::from_secs(4);
@@ -59,23 +59,28 @@ impl Audit {
         );
     }
 
+    /// The write of an entry, to go together with those of what it tells.
+    pub(crate) fn write_of(&self, entry: &Entry) -> Result<Write, StoreError> {
+        Ok(Write::put(self.table.put_in(self.row(entry)?)))
+    }
+
     /// Keeps an entry, once, however often.
     pub async fn keep(&self, entry: &Entry) -> Result<(), StoreError> {
+        let put = self.table.put(self.row(entry)?);
+        let put = put.condition_expression("attribute_not_exists(pk)");
+        match put.send().await.map_err(StoreError::from) {
+            // It stands there already.
+            Ok(_) | Err(StoreError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn row(&self, entry: &Entry) -> Result<Item, StoreError> {
         let key = Key::new(
             format!("user#{}", entry.user_id),
             format!("{}#{}", entry.at, entry.id()),
         );
         let expires_at = (entry.at + signed(self.kept_for)).as_second();
-        let put = self.table.put(row(&key, &EntryRow { entry, expires_at })?);
-        match put
-            .condition_expression("attribute_not_exists(pk)")
-            .send()
-            .await
-            .map_err(StoreError::from)
-        {
-            // It stands there already.
-            Ok(_) | Err(StoreError::Conflict) => Ok(()),
-            Err(error) => Err(error),
-        }
+        row(&key, &EntryRow { entry, expires_at })
     }
 }

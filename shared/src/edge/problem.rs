@@ -26,6 +26,8 @@ pub enum ProblemType {
     MethodNotAllowed,
     /// Another user has linked this Ring account.
     LinkTaken,
+    /// 409: Ring refuses the account's tokens; its user has to link again.
+    RelinkRequired,
     /// The device is offline.
     DeviceOffline,
     /// The link request is older than Ring allows.
@@ -46,7 +48,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// All of them, for tests and documents.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidRequest,
         Self::SignatureInvalid,
         Self::LinkTimeInvalid,
@@ -56,6 +58,7 @@ impl ProblemType {
         Self::LinkNotFound,
         Self::MethodNotAllowed,
         Self::LinkTaken,
+        Self::RelinkRequired,
         Self::DeviceOffline,
         Self::LinkExpired,
         Self::PayloadTooLarge,
@@ -101,6 +104,11 @@ impl ProblemType {
                 "link-taken",
                 StatusCode::CONFLICT,
                 "The Ring account is linked to another user",
+            ),
+            Self::RelinkRequired => (
+                "relink-required",
+                StatusCode::CONFLICT,
+                "The Ring account has to be linked again",
             ),
             Self::DeviceOffline => ("device-offline", StatusCode::CONFLICT, "The device is offline"),
             Self::LinkExpired => ("link-expired", StatusCode::GONE, "The link request has expired"),

@@ -1,6 +1,8 @@
 //! The use of a grant: a program that calls Ring reads the access token; when it is stale, or Ring refuses it, the pair is
 //! renewed (by whoever may open refresh tokens) and the call is tried once more.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use ring_partner::error::Decision;
 use ring_partner::oauth::AccessToken;
@@ -8,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::ports::Grants as _;
 use super::vault::{Vault, VaultError};
-use super::{GrantId, Life};
+use super::{GrantId, Life, RESOLVE_WAITS};
+use crate::edge::clock::signed;
 use crate::edge::function::Function;
+use crate::edge::queue::Message;
 use crate::edge::table::StoreError;
 use crate::world::World;
 
@@ -27,6 +31,15 @@ pub struct RefreshRequest {
 pub struct ResolveRequest {
     /// Which one.
     pub resolve: GrantId,
+}
+
+impl ResolveRequest {
+    /// The request as it goes into its queue.
+    #[must_use]
+    pub fn message(&self) -> Message {
+        let body = serde_json::json!({ "resolve": self.resolve }).to_string();
+        Message::new(body).delay(RESOLVE_WAITS[0])
+    }
 }
 
 /// What came of it.
@@ -104,6 +117,8 @@ pub struct Usable {
     pub token: AccessToken,
     /// Its pair's generation.
     pub generation: u64,
+    /// When its pair was issued.
+    pub issued_at: Timestamp,
 }
 
 /// Access tokens of grants, renewed when they must be.
@@ -136,9 +151,24 @@ impl<W: World, R: Refresh> Access<W, R> {
     where
         F: Future<Output = Result<T, ring_partner::Error>>,
     {
+        self.call_renewing(id, now, Duration::ZERO, call).await
+    }
+
+    /// The same, where a pair younger than `least_age` is not renewed because Ring refuses it.
+    pub async fn call_renewing<T, F>(
+        &self,
+        id: &GrantId,
+        now: Timestamp,
+        least_age: Duration,
+        call: impl Fn(AccessToken) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, ring_partner::Error>>,
+    {
         let first = self.token(id, now).await?;
+        let is_old = now.duration_since(first.issued_at) >= signed(least_age);
         match call(first.token).await {
-            Err(error) if error.decision() == Decision::Refresh => {
+            Err(error) if is_old && error.decision() == Decision::Refresh => {
                 let second = self.newer_than(id, first.generation, now).await?;
                 Ok(call(second.token).await?)
             }
@@ -160,6 +190,7 @@ impl<W: World, R: Refresh> Access<W, R> {
                 return Ok(Usable {
                     token,
                     generation: tokens.generation,
+                    issued_at: tokens.issued_at,
                 });
             }
             if renewed {

@@ -24,10 +24,12 @@ use crate::world::{Nature, World};
 /// How long a repeat of a code waits for the outcome of the first.
 const WAIT_FOR_THE_FIRST: Duration = Duration::from_secs(5);
 const LOOK_AGAIN_EVERY: Duration = Duration::from_millis(200);
-/// How long a pair that Ring gave is tried to be saved. Everything before it takes 35 s at most, and the function's
-/// time-out in the template is longer than both together, though the gateway waits for 30 s alone: a code that comes again
-/// then finds its tokens saved.
+/// How long a pair that Ring gave is tried to be saved, though the gateway waits for 30 s alone: a code that comes again then
+/// finds its tokens saved.
 const SAVE_WITHIN: Duration = Duration::from_secs(20);
+/// With less than this left of the invocation a code is not spent any more: Ring's client may take 18 s, and the answer must be
+/// saved.
+const NEEDED_TO_ASK: Duration = Duration::from_secs(18 + 20);
 /// How long it is tried when the pair waits safely in the rescue queue.
 const SAVE_RESCUED_WITHIN: Duration = Duration::from_secs(4);
 /// How long an answer waits for whose the grant is.
@@ -90,6 +92,9 @@ pub enum ExchangeError {
     /// Its source has brought too many codes that Ring refused.
     #[error("the source of a code has brought too many that Ring refused")]
     TooMany(#[from] Spent),
+    /// There would be no time to save an answer.
+    #[error("too little time is left to ask Ring")]
+    Late,
     /// Ring gave no pair.
     #[error("Ring gave no pair for a code")]
     Ring(#[source] TokenError),
@@ -135,10 +140,10 @@ struct Ready {
 }
 
 impl<W: World> Exchange<W> {
-    /// Exchanges a code, once, however often it comes.
-    pub async fn exchange(&self, presented: &Presented) -> Result<Exchanged, ExchangeError> {
+    /// Exchanges a code, once, however often it comes, in an invocation that is cut off at `deadline`.
+    pub async fn exchange(&self, presented: &Presented, deadline: Timestamp) -> Result<Exchanged, ExchangeError> {
         let place = self.refusals.hold(presented.source.as_str(), self.nature.now()).await?;
-        let exchanged = self.exchange_within(presented).await;
+        let exchanged = self.exchange_within(presented, deadline).await;
         match exchanged {
             Err(ExchangeError::Refused) => self.refusals.use_up(place).await,
             _ => self.refusals.give_back(place).await,
@@ -146,7 +151,7 @@ impl<W: World> Exchange<W> {
         exchanged
     }
 
-    async fn exchange_within(&self, presented: &Presented) -> Result<Exchanged, ExchangeError> {
+    async fn exchange_within(&self, presented: &Presented, deadline: Timestamp) -> Result<Exchanged, ExchangeError> {
         let Presented { code, verifier, .. } = presented;
         let hash = hex::encode(Sha256::digest(code.expose()));
         let ready = self.ready().await?;
@@ -155,13 +160,17 @@ impl<W: World> Exchange<W> {
             Err(StoreError::Conflict) => return self.outcome_of_the_first(&hash).await,
             Err(error) => return Err(error.into()),
         }
+        if deadline.duration_since(self.nature.now()) < signed(NEEDED_TO_ASK) {
+            self.kept(self.grants.give_back_code(&hash, &ready.id).await);
+            return Err(ExchangeError::Late);
+        }
         let answer = match self
             .ring
             .exchange_code(&ready.credentials, code, verifier.as_ref())
             .await
         {
             Ok(answer) => answer,
-            Err(error) => return Err(self.not_exchanged(&hash, error).await),
+            Err(error) => return Err(self.not_exchanged(&hash, &ready.id, error).await),
         };
         let now = self.nature.now();
         let grant = match self.save(ready, &answer, &hash, now).await? {
@@ -217,28 +226,33 @@ impl<W: World> Exchange<W> {
         }
     }
 
-    /// No tokens came. A code that Ring surely has not spent may be presented again.
-    async fn not_exchanged(&self, hash: &str, error: TokenError) -> ExchangeError {
+    /// No tokens came. A code that Ring has not spent, as far as its answer tells, may be presented again.
+    async fn not_exchanged(&self, hash: &str, id: &GrantId, error: TokenError) -> ExchangeError {
         let (kept, outcome) = match error {
             TokenError::InvalidGrant | TokenError::Rejected { .. } => {
-                (self.grants.refuse_code(hash).await, ExchangeError::Refused)
+                (self.grants.refuse_code(hash, id).await, ExchangeError::Refused)
             }
             TokenError::InvalidClient
             | TokenError::NotSent(_)
             | TokenError::Unavailable {
                 status: 408 | 429 | 503,
                 ..
-            } => (self.grants.give_back_code(hash).await, ExchangeError::Ring(error)),
+            } => (self.grants.give_back_code(hash, id).await, ExchangeError::Ring(error)),
             // It may be spent, and the answer is lost: nobody presents it again.
             TokenError::Unavailable { .. } | TokenError::Unclear(_) => (Ok(()), ExchangeError::Ring(error)),
         };
+        self.kept(kept);
+        outcome
+    }
+
+    /// Whoever brings the code again is told to come later, if its outcome is not kept.
+    fn kept(&self, kept: Result<(), StoreError>) {
         if let Err(error) = kept {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the outcome of a code is not kept"
             );
         }
-        outcome
     }
 
     /// Saves the pair, again and again: nobody else has it.

@@ -99,6 +99,9 @@ pub struct Grant {
     pub lease: Option<Lease>,
     /// When Ring gave it to us.
     pub issued_at: Timestamp,
+    /// When its pair was last counted as refused, along with too many others to be believed.
+    #[serde(default)]
+    pub refused_at: Option<Timestamp>,
 }
 
 /// A token pair, sealed.
@@ -236,6 +239,7 @@ impl Grant {
             tokens: Some(tokens),
             lease: None,
             issued_at: now,
+            refused_at: None,
         }
     }
 
@@ -331,11 +335,19 @@ impl Grant {
         }
     }
 
-    /// Whether nobody has claimed it for too long.
+    /// Whether nobody has claimed it for too long. One that Ring refuses may be linked: whoever gives it up looks.
     #[must_use]
     pub fn is_given_up(&self, now: Timestamp) -> bool {
-        matches!(self.life, Life::Resolving { .. } | Life::Unclaimed { .. })
-            && now.duration_since(self.issued_at) > signed(UNCLAIMED_FOR)
+        matches!(
+            self.life,
+            Life::Resolving { .. } | Life::Unclaimed { .. } | Life::RelinkRequired { .. }
+        ) && now >= self.given_up_at()
+    }
+
+    /// When it is given up unless somebody claims it.
+    #[must_use]
+    pub fn given_up_at(&self) -> Timestamp {
+        self.issued_at + signed(UNCLAIMED_FOR)
     }
 
     fn step(self, life: Life) -> Self {
@@ -489,8 +501,11 @@ mod tests {
     #[test]
     fn trap_21_a_grant_that_nobody_claims_is_given_up_after_thirty_days() {
         let month = 30 * 24 * 3600;
-        assert!(!unclaimed().is_given_up(at(month)));
-        assert!(unclaimed().is_given_up(at(month + 1)) && new().is_given_up(at(month + 1)));
+        let refused = unclaimed().refused(RelinkReason::RefreshTokenRefused).unwrap();
+        assert!(!unclaimed().is_given_up(at(month - 1)));
+        for grant in [unclaimed(), new(), refused] {
+            assert!(grant.is_given_up(at(month)), "{}", grant.life.name());
+        }
     }
 
     proptest! {

@@ -43,11 +43,12 @@ pub trait Grants: Clone + Debug + Send + Sync + 'static {
     /// What became of a code that was presented before.
     fn code(&self, hash: &str) -> impl Future<Output = Result<Option<CodeOutcome>, StoreError>> + Send;
 
-    /// Ring refused the code.
-    fn refuse_code(&self, hash: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Ring refused the code, which was to be exchanged for this grant. `Err(Conflict)`: it is another's now.
+    fn refuse_code(&self, hash: &str, grant: &GrantId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Ring surely never spent the code: it may be presented again.
-    fn give_back_code(&self, hash: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// The code, which was to be exchanged for this grant, is not spent: it may be presented again. `Err(Conflict)`: it is
+    /// another's now.
+    fn give_back_code(&self, hash: &str, grant: &GrantId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Saves a grant as it was issued, and that its code is spent: both or none. `Err(Conflict)`: it is saved already.
     fn save_issued(
@@ -68,7 +69,7 @@ pub trait Grants: Clone + Debug + Send + Sync + 'static {
     /// All unclaimed grants, the newest first: a grant that was saved a moment ago is among them.
     fn unclaimed(&self) -> impl Future<Output = Result<Vec<Unclaimed>, StoreError>> + Send;
 
-    /// Grants whose owner is not known yet, at most `most`.
+    /// Grants whose owner is not known yet, the newest first, at most `most`.
     fn resolving(&self, most: usize) -> impl Future<Output = Result<Vec<GrantId>, StoreError>> + Send;
 
     /// Takes the right to renew the pair of this generation. `Err(Conflict)`: somebody has it, or has renewed it already.
@@ -86,7 +87,7 @@ pub trait Grants: Clone + Debug + Send + Sync + 'static {
         id: &GrantId,
         owner: &str,
         tokens: &Tokens,
-        due: Option<Timestamp>,
+        due: Option<Due>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Saves a pair that its renewer could not save, whoever has the lease now: it is the successor of the stored one.
@@ -95,25 +96,33 @@ pub trait Grants: Clone + Debug + Send + Sync + 'static {
         &self,
         id: &GrantId,
         tokens: &Tokens,
-        due: Option<Timestamp>,
+        due: Option<Due>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Gives the lease back with nothing renewed; the grant comes due at `due`.
+    /// Gives the lease back with nothing renewed.
     fn give_back(
         &self,
         id: &GrantId,
         owner: &str,
-        due: Option<Timestamp>,
+        due: Option<Due>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The grant comes due at `due`, if it is to come due at all.
     fn put_off(&self, id: &GrantId, due: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// The same for one that Ring refuses, and that this is counted at `refused_at`.
+    fn hold(
+        &self,
+        id: &GrantId,
+        due: Timestamp,
+        refused_at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// The grants that are due at `now`, the longest overdue first, at most `most`.
     fn due(&self, now: Timestamp, most: usize) -> impl Future<Output = Result<Vec<GrantId>, StoreError>> + Send;
 
-    /// Adds to what the renewals of this hour came to, and tells what this hour and the one before came to.
-    fn tally(&self, add: Tally, now: Timestamp) -> impl Future<Output = Result<Tally, StoreError>> + Send;
+    /// Adds to what the renewals of this hour and this day came to, and tells what they and the ones before came to.
+    fn tally(&self, add: Tally, now: Timestamp) -> impl Future<Output = Result<Tallies, StoreError>> + Send;
 }
 
 /// What became of a one-time code.
@@ -147,6 +156,25 @@ pub struct Tally {
     pub renewed: u64,
     /// Pairs that Ring refused.
     pub refused: u64,
+}
+
+/// What renewals came to of late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tallies {
+    /// This hour and the one before.
+    pub hours: Tally,
+    /// This day and the one before.
+    pub days: Tally,
+}
+
+/// When a grant comes due next, as long as its life is as it was read: a claim that began meanwhile comes due for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// When.
+    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+    pub at: Timestamp,
+    /// The version of its life that was read.
+    pub life_version: u64,
 }
 
 /// What wraps data keys (KMS).
@@ -305,8 +333,7 @@ pub struct RescuedPair {
     /// The pair, sealed.
     pub tokens: Tokens,
     /// When the grant comes due with it, if that is to be changed.
-    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::optional")]
-    pub due: Option<Timestamp>,
+    pub due: Option<Due>,
 }
 
 /// A message of the rescue queue.

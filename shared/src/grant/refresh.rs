@@ -8,13 +8,14 @@ use jiff::Timestamp;
 use ring_partner::oauth::{AccessToken, RefreshToken, TokenError, TokenResponse};
 
 use super::access::{Refresh, RefreshOutcome, RefreshRequest};
-use super::ports::{Client as _, Grants as _, Rescued, RescuedPair, Tally, TokenEndpoint as _};
+use super::ports::{Client as _, Due, Grants as _, Rescued, RescuedPair, Tallies, Tally, TokenEndpoint as _};
 use super::rescue::{HIDDEN_FOR, RescueError, Rescuer};
 use super::vault::{DataKey, Vault, VaultError};
 use super::{EndReason, Grant, GrantId, Lease, Life, REFRESH_TOKEN_LIFE, RelinkReason, Tokens, keep_young_at};
 use crate::edge::clock::signed;
 use crate::edge::secret::SecretError;
 use crate::edge::table::StoreError;
+use crate::link::Link;
 use crate::link::ports::{Change, Links as _};
 use crate::world::{Nature, World};
 
@@ -28,6 +29,8 @@ const WAIT_FOR_ANOTHER: Duration = Duration::from_secs(6);
 const LOOK_AGAIN_EVERY: Duration = Duration::from_millis(150);
 /// A grant whose renewal failed for now is due again after this.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// For how long a pair that was refused is not counted again.
+const COUNTED_FOR: Duration = Duration::from_secs(24 * 3600);
 /// A grant that Ring refuses along with too many others is due again after this.
 const REFUSED_WAITS_FOR: Duration = Duration::from_secs(600);
 
@@ -59,16 +62,21 @@ pub struct Refresher<W: World> {
 /// When a number of refused pairs says that it is us: wrong credentials, a restored table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Brake {
-    /// Up to so many refused in one to two hours are believed, whatever their share.
+    /// Up to so many refused in one to two days are believed, whatever their share.
     pub least: u64,
     /// The share of refused among all, in percent, that is believed beyond that.
     pub percent: u64,
 }
 
 impl Brake {
-    /// Whether these refusals are too many to be the users' own.
+    /// Whether these refusals are too many to be the users' own: in the last hours, or, where few grants come due in an hour,
+    /// in the last days.
     #[must_use]
-    pub fn holds(self, tally: Tally) -> bool {
+    pub fn holds(self, tallies: Tallies) -> bool {
+        self.is_too_much(tallies.hours) || self.is_too_much(tallies.days)
+    }
+
+    fn is_too_much(self, tally: Tally) -> bool {
         let [refused, renewed, percent] = [tally.refused, tally.renewed, self.percent].map(u128::from);
         tally.refused > self.least && refused * 100 > percent * (refused + renewed)
     }
@@ -94,6 +102,8 @@ pub struct RefusedPair {
     pub grant: GrantId,
     /// Which.
     pub generation: u64,
+    /// Whether it was refused before, and is counted.
+    pub is_counted: bool,
 }
 
 /// Why a renewal did not come to an end. The pair is as it was, and is tried again later.
@@ -127,8 +137,10 @@ impl<W: World> Refresh for Refresher<W> {
         match self.renew(&request.grant, request.generation).await {
             Ok(Renewal::Fresh(_)) => RefreshOutcome::Fresh,
             Ok(Renewal::Refused(pair)) => {
-                // It is decided with the others, in the next minute.
-                self.put_off(&pair, Duration::ZERO).await;
+                // It is decided with the others, in the next minute; one that is held already keeps its time.
+                if !pair.is_counted {
+                    self.told(self.grants.put_off(&pair.grant, self.nature.now()).await);
+                }
                 RefreshOutcome::Refused
             }
             Ok(Renewal::RelinkRequired) => RefreshOutcome::RelinkRequired,
@@ -264,8 +276,10 @@ impl<W: World> Refresher<W> {
             epoch: self.epoch,
         };
         // A grant that is being resolved or claimed is due for that, and keeps its time.
-        let due = matches!(grant.life, Life::Unclaimed { .. } | Life::Confirmed | Life::Linked)
-            .then(|| keep_young_at(now, self.nature.fraction()));
+        let due = matches!(grant.life, Life::Unclaimed { .. } | Life::Confirmed | Life::Linked).then(|| Due {
+            at: keep_young_at(now, self.nature.fraction()),
+            life_version: grant.life_version,
+        });
         let pair = RescuedPair {
             grant: grant.id.clone(),
             tokens,
@@ -345,18 +359,25 @@ impl<W: World> Refresher<W> {
     /// queue to succeed it, is the pair refused.
     async fn refused(&self, grant: &Grant, tokens: &Tokens, lease: &Lease) -> Result<Renewal, Undone> {
         self.rescuer.bring_home().await?;
-        let stored = self.grants.get(&grant.id).await?.and_then(|grant| grant.tokens);
+        let stored = self.grants.get(&grant.id).await?;
+        let stored = stored.and_then(|grant| Some((grant.tokens?, grant.refused_at)));
         match stored {
             None => Ok(Renewal::Ended),
-            Some(stored) if stored.generation != tokens.generation => Ok(Renewal::Fresh(false)),
-            Some(_) => {
+            Some((stored, _)) if stored.generation != tokens.generation => Ok(Renewal::Fresh(false)),
+            Some((_, refused_at)) => {
                 self.give_back(grant, lease, None).await;
                 Ok(Renewal::Refused(RefusedPair {
                     grant: grant.id.clone(),
                     generation: tokens.generation,
+                    is_counted: self.is_counted(refused_at),
                 }))
             }
         }
+    }
+
+    /// Whether a pair that was refused then is counted still: one that is tried again and again is one refusal a day.
+    pub fn is_counted(&self, refused_at: Option<Timestamp>) -> bool {
+        refused_at.is_some_and(|at| self.nature.now().duration_since(at) < signed(COUNTED_FOR))
     }
 
     /// Decides what becomes of the pairs that Ring refused in one go, in which so many others were renewed: their users have
@@ -366,24 +387,28 @@ impl<W: World> Refresher<W> {
         let now = self.nature.now();
         let add = Tally {
             renewed,
-            refused: refused.len() as u64,
+            refused: refused.iter().filter(|pair| !pair.is_counted).count() as u64,
         };
-        if add == Tally::default() {
+        if add == Tally::default() && refused.is_empty() {
             return Ok(0);
         }
-        let tally = self.grants.tally(add, now).await?;
+        let tallies = self.grants.tally(add, now).await?;
         if refused.is_empty() {
             return Ok(0);
         }
-        if self.brake.holds(tally) {
+        if self.brake.holds(tallies) {
             tracing::error!(
                 alarm = "too_many_refused",
-                refused_count = tally.refused,
-                renewed_count = tally.renewed,
+                refused_count = tallies.days.refused,
+                renewed_count = tallies.days.renewed,
                 "Ring refuses too many pairs to believe it: no grant is marked, all tokens are kept"
             );
-            for pair in &refused {
-                self.put_off(pair, REFUSED_WAITS_FOR).await;
+            for pair in refused {
+                let due = now + signed(REFUSED_WAITS_FOR);
+                self.told(match pair.is_counted {
+                    true => self.grants.put_off(&pair.grant, due).await,
+                    false => self.grants.hold(&pair.grant, due, now).await,
+                });
             }
             return Ok(0);
         }
@@ -417,16 +442,15 @@ impl<W: World> Refresher<W> {
         let Ok(refused) = grant.refused(why) else {
             return Ok(false);
         };
-        let mut changes = vec![Change::Grant(refused.clone(), refused.due_at(now, 0.0))];
-        if let Some(account) = &refused.account_id
-            && let Some(link) = self.links.of_account(account).await?
-            && link.grant_id == refused.id
-            && link.is_live()
-        {
-            let link = link.relink_required();
-            let due = link.due_at(now, 0.0);
-            changes.push(Change::Link(link, due));
-        }
+        let changes = match self.link_on(&refused).await? {
+            Some(link) => {
+                let link = link.relink_required();
+                let due = link.due_at(now, 0.0);
+                vec![Change::Grant(refused.clone(), None), Change::Link(link, due)]
+            }
+            // Nobody has it: its tokens go with its retention.
+            None => vec![Change::Grant(refused.clone(), Some(refused.given_up_at()))],
+        };
         match self.links.commit(changes, now).await {
             Ok(()) => {}
             Err(StoreError::Conflict) => return Ok(false),
@@ -442,10 +466,18 @@ impl<W: World> Refresher<W> {
         Ok(true)
     }
 
-    async fn put_off(&self, pair: &RefusedPair, wait: Duration) {
-        let due = self.nature.now() + signed(wait);
-        if let Err(error) = self.grants.put_off(&pair.grant, due).await {
-            // It is tried when it comes due by itself.
+    /// The live link that stands on this grant.
+    async fn link_on(&self, grant: &Grant) -> Result<Option<Link>, StoreError> {
+        let Some(account) = &grant.account_id else {
+            return Ok(None);
+        };
+        let link = self.links.of_account(account).await?;
+        Ok(link.filter(|link| link.grant_id == grant.id && link.is_live()))
+    }
+
+    /// A refused grant that was not put off is tried when it comes due by itself.
+    fn told(&self, put_off: Result<(), StoreError>) {
+        if let Err(error) = put_off {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "a refused grant is not put off"
@@ -454,7 +486,10 @@ impl<W: World> Refresher<W> {
     }
 
     async fn give_back(&self, grant: &Grant, lease: &Lease, wait: Option<Duration>) {
-        let due = wait.map(|wait| self.nature.now() + signed(wait));
+        let due = wait.map(|wait| Due {
+            at: self.nature.now() + signed(wait),
+            life_version: grant.life_version,
+        });
         if let Err(error) = self.grants.give_back(&grant.id, &lease.owner, due).await {
             // It runs out by itself.
             tracing::warn!(
@@ -464,8 +499,11 @@ impl<W: World> Refresher<W> {
         }
     }
 
-    /// A grant that nobody claimed within its retention ends here.
+    /// A grant that nobody claimed within its retention ends here; one that a link stands on does not.
     pub async fn give_up(&self, grant: Grant) -> Result<(), StoreError> {
+        if self.link_on(&grant).await?.is_some() {
+            return Ok(());
+        }
         match grant.ended(EndReason::NeverClaimed) {
             Ok(ended) => self.grants.advance(&ended, None, self.nature.now()).await,
             Err(_) => Ok(()),
@@ -480,7 +518,20 @@ mod tests {
     #[test]
     fn a_few_refusals_are_believed_and_too_large_a_share_of_many_is_not() {
         let brake = Brake { least: 5, percent: 20 };
-        let holds = |refused, renewed| brake.holds(Tally { renewed, refused });
+        let nothing = Tally::default();
+        let holds = |refused, renewed| {
+            let tally = Tally { renewed, refused };
+            let of_hours = Tallies {
+                hours: tally,
+                days: nothing,
+            };
+            let of_days = Tallies {
+                hours: nothing,
+                days: tally,
+            };
+            assert_eq!(brake.holds(of_hours), brake.holds(of_days));
+            brake.holds(of_hours)
+        };
         assert!(!holds(1, 0) && !holds(5, 0));
         assert!(holds(6, 0) && holds(6, 23));
         assert!(!holds(6, 24), "a fifth");

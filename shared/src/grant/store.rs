@@ -1,16 +1,16 @@
 //! Where grants are kept: one row each, a slim row for each unclaimed one (the nonce is matched over those) and for each whose
-//! owner is not known yet, a row for each one-time code that was presented, and what each hour's renewals came to.
+//! owner is not known yet, a row for each one-time code that was presented, and what each hour's and day's renewals came to.
 
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::ReturnValue;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder as Update;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ports::{CodeOutcome, Grants, Tally, Unclaimed};
+use super::ports::{CodeOutcome, Due, Grants, Tallies, Tally, Unclaimed};
 use super::{Grant, GrantId, Lease, Life, Tokens};
 use crate::edge::clock::signed;
 use crate::edge::key;
@@ -27,8 +27,8 @@ const CODE_REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// The partition of the grants whose owner is not known yet: few, and none for long.
 const RESOLVING: &str = "resolving";
-const TALLY_HOUR_SECONDS: i64 = 3600;
-const TALLY_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Serialize, Deserialize)]
 struct CodeRow {
@@ -38,9 +38,10 @@ struct CodeRow {
     expires_at: i64,
 }
 
+/// A row as the index of what is due has it.
 #[derive(Deserialize)]
-struct DueRow {
-    pk: String,
+pub(crate) struct DueRow {
+    pub(crate) pk: String,
     due_at: i64,
 }
 
@@ -90,12 +91,12 @@ impl GrantTable {
                     since: *since,
                 };
                 writes.push(Write::put(self.table.put_in(row(&unclaimed_key(&grant.id), &slim)?)));
-                writes.push(no_longer(resolving_key(&grant.id)));
+                writes.push(no_longer(resolving_key(grant)));
             }
             (Life::Confirmed, _) => writes.push(no_longer(unclaimed_key(&grant.id))),
             (Life::RelinkRequired { .. } | Life::Ended { .. }, _) => {
                 writes.push(no_longer(unclaimed_key(&grant.id)));
-                writes.push(no_longer(resolving_key(&grant.id)));
+                writes.push(no_longer(resolving_key(grant)));
             }
             // While it is being claimed its slim row stays: the claim may be released, or run out.
             _ => {}
@@ -149,26 +150,39 @@ impl GrantTable {
         ))
     }
 
-    /// The update that stores a pair and sets the lease free, for its condition to be added.
-    fn store_pair(
+    /// Sets a grant's lease free, under `condition`, with what `set` sets. It comes due at `due` if its life is as it was
+    /// read; if it is not, it comes due by that.
+    async fn set_free(
         &self,
         id: &GrantId,
-        tokens: &Tokens,
-        due: Option<Timestamp>,
-    ) -> Result<UpdateItemFluentBuilder, StoreError> {
-        let update = self
-            .table
-            .update(&grant_key(id))
-            .expression_attribute_names("#lease", "lease")
-            .expression_attribute_values(":before", number(tokens.generation - 1))
-            .expression_attribute_values(":tokens", serde_dynamo::to_attribute_value(tokens)?);
-        Ok(match due {
-            Some(due) => update
-                .update_expression("SET tokens = :tokens, due_at = :due_at, due_shard = :due_shard REMOVE #lease")
+        set: Option<&'static str>,
+        condition: &'static str,
+        due: Option<Due>,
+        values: impl Fn(Update) -> Update,
+    ) -> Result<(), StoreError> {
+        let update = || values(self.table.update(&grant_key(id))).expression_attribute_names("#lease", "lease");
+        if let Some(Due { at, life_version }) = due {
+            let set: Vec<_> = set
+                .into_iter()
+                .chain(["due_at = :due_at", "due_shard = :due_shard"])
+                .collect();
+            let due = update()
+                .update_expression(format!("SET {} REMOVE #lease", set.join(", ")))
+                .condition_expression(format!("{condition} AND life_version = :life_version"))
+                .expression_attribute_values(":life_version", number(life_version))
                 .expression_attribute_values(":due_shard", text(due_shard(id)))
-                .expression_attribute_values(":due_at", number(due.as_millisecond())),
-            None => update.update_expression("SET tokens = :tokens REMOVE #lease"),
-        })
+                .expression_attribute_values(":due_at", number(at.as_millisecond()));
+            match due.send().await.map_err(StoreError::from) {
+                Err(StoreError::Conflict) => {}
+                done => return done.map(|_| ()),
+            }
+        }
+        let set = set.map(|set| format!("SET {set} ")).unwrap_or_default();
+        let plain = update()
+            .update_expression(format!("{set}REMOVE #lease"))
+            .condition_expression(condition);
+        plain.send().await?;
+        Ok(())
     }
 }
 
@@ -202,20 +216,25 @@ impl Grants for GrantTable {
         Ok(self.table.get::<CodeRow>(&code_key(hash)).await?.map(|row| row.outcome))
     }
 
-    async fn refuse_code(&self, hash: &str) -> Result<(), StoreError> {
-        let update = self
-            .table
+    async fn refuse_code(&self, hash: &str, grant: &GrantId) -> Result<(), StoreError> {
+        self.table
             .update(&code_key(hash))
-            .update_expression("SET outcome = :refused");
-        update
+            .update_expression("SET outcome = :refused")
+            .condition_expression("grant_id = :grant")
             .expression_attribute_values(":refused", text("refused"))
+            .expression_attribute_values(":grant", text(grant.as_str()))
             .send()
             .await?;
         Ok(())
     }
 
-    async fn give_back_code(&self, hash: &str) -> Result<(), StoreError> {
-        self.table.delete(&code_key(hash)).await
+    async fn give_back_code(&self, hash: &str, grant: &GrantId) -> Result<(), StoreError> {
+        let delete = self
+            .table
+            .delete_in(&code_key(hash))
+            .condition_expression("attribute_not_exists(pk) OR grant_id = :grant")
+            .expression_attribute_values(":grant", text(grant.as_str()));
+        self.table.together(vec![Write::delete(delete)]).await
     }
 
     async fn save_issued(&self, grant: &Grant, code: &str, due: Timestamp) -> Result<(), StoreError> {
@@ -233,10 +252,16 @@ impl Grants for GrantTable {
         let exchanged = self
             .table
             .update_in(&code_key(code))
-            .update_expression("SET outcome = :exchanged")
-            .expression_attribute_values(":exchanged", text("exchanged"));
+            // All of the row: one that was forgotten meanwhile is made anew.
+            .update_expression("SET outcome = :exchanged, grant_id = :grant, expires_at = :expires_at")
+            .expression_attribute_values(":exchanged", text("exchanged"))
+            .expression_attribute_values(":grant", text(grant.id.as_str()))
+            .expression_attribute_values(
+                ":expires_at",
+                number((grant.issued_at + signed(CODE_REMEMBERED_FOR)).as_second()),
+            );
         let put = self.table.put_in(item).condition_expression("attribute_not_exists(pk)");
-        let resolving = self.table.put_in(row(&resolving_key(&grant.id), &resolving)?);
+        let resolving = self.table.put_in(row(&resolving_key(grant), &resolving)?);
         self.table
             .together(vec![Write::put(put), Write::put(resolving), Write::update(exchanged)])
             .await
@@ -257,7 +282,14 @@ impl Grants for GrantTable {
     }
 
     async fn resolving(&self, most: usize) -> Result<Vec<GrantId>, StoreError> {
-        let rows: Vec<Resolving> = self.table.partition(RESOLVING, most).await?;
+        let query = self
+            .table
+            .query()
+            .key_condition_expression("pk = :resolving")
+            .expression_attribute_values(":resolving", text(RESOLVING))
+            .scan_index_forward(false)
+            .consistent_read(true);
+        let rows: Vec<Resolving> = table::collect(query, most).await?;
         Ok(rows.into_iter().map(|row| row.grant_id).collect())
     }
 
@@ -278,51 +310,53 @@ impl Grants for GrantTable {
         Ok(())
     }
 
-    async fn renew(
-        &self,
-        id: &GrantId,
-        owner: &str,
-        tokens: &Tokens,
-        due: Option<Timestamp>,
-    ) -> Result<(), StoreError> {
-        self.store_pair(id, tokens, due)?
-            .condition_expression("#lease.#owner = :owner AND tokens.generation = :before")
-            .expression_attribute_names("#owner", "owner")
-            .expression_attribute_values(":owner", text(owner))
-            .send()
-            .await?;
-        Ok(())
+    async fn renew(&self, id: &GrantId, owner: &str, tokens: &Tokens, due: Option<Due>) -> Result<(), StoreError> {
+        let pair: AttributeValue = serde_dynamo::to_attribute_value(tokens)?;
+        let condition = "#lease.#owner = :owner AND tokens.generation = :before";
+        self.set_free(id, Some("tokens = :tokens"), condition, due, |update| {
+            update
+                .expression_attribute_values(":tokens", pair.clone())
+                .expression_attribute_values(":before", number(tokens.generation - 1))
+                .expression_attribute_names("#owner", "owner")
+                .expression_attribute_values(":owner", text(owner))
+        })
+        .await
     }
 
-    async fn save_rescued(&self, id: &GrantId, tokens: &Tokens, due: Option<Timestamp>) -> Result<(), StoreError> {
-        self.store_pair(id, tokens, due)?
-            .condition_expression("tokens.generation = :before")
-            .send()
-            .await?;
-        Ok(())
+    async fn save_rescued(&self, id: &GrantId, tokens: &Tokens, due: Option<Due>) -> Result<(), StoreError> {
+        let pair: AttributeValue = serde_dynamo::to_attribute_value(tokens)?;
+        let condition = "tokens.generation = :before";
+        self.set_free(id, Some("tokens = :tokens"), condition, due, |update| {
+            update
+                .expression_attribute_values(":tokens", pair.clone())
+                .expression_attribute_values(":before", number(tokens.generation - 1))
+        })
+        .await
     }
 
-    async fn give_back(&self, id: &GrantId, owner: &str, due: Option<Timestamp>) -> Result<(), StoreError> {
-        let update = self
-            .table
-            .update(&grant_key(id))
-            .condition_expression("#lease.#owner = :owner")
-            .expression_attribute_names("#lease", "lease")
-            .expression_attribute_names("#owner", "owner")
-            .expression_attribute_values(":owner", text(owner));
-        let update = match due {
-            Some(due) => update
-                .update_expression("SET due_at = :due_at, due_shard = :due_shard REMOVE #lease")
-                .expression_attribute_values(":due_shard", text(due_shard(id)))
-                .expression_attribute_values(":due_at", number(due.as_millisecond())),
-            None => update.update_expression("REMOVE #lease"),
-        };
-        update.send().await?;
-        Ok(())
+    async fn give_back(&self, id: &GrantId, owner: &str, due: Option<Due>) -> Result<(), StoreError> {
+        self.set_free(id, None, "#lease.#owner = :owner", due, |update| {
+            update
+                .expression_attribute_names("#owner", "owner")
+                .expression_attribute_values(":owner", text(owner))
+        })
+        .await
     }
 
     async fn put_off(&self, id: &GrantId, due: Timestamp) -> Result<(), StoreError> {
         put_off(&self.table, &grant_key(id), due).await
+    }
+
+    async fn hold(&self, id: &GrantId, due: Timestamp, refused_at: Timestamp) -> Result<(), StoreError> {
+        self.table
+            .update(&grant_key(id))
+            .update_expression("SET due_at = :due_at, refused_at = :refused_at")
+            .condition_expression("attribute_exists(due_at)")
+            .expression_attribute_values(":due_at", number(due.as_millisecond()))
+            .expression_attribute_values(":refused_at", text(refused_at.to_string()))
+            .send()
+            .await?;
+        Ok(())
     }
 
     async fn due(&self, now: Timestamp, most: usize) -> Result<Vec<GrantId>, StoreError> {
@@ -333,12 +367,24 @@ impl Grants for GrantTable {
             .collect())
     }
 
-    async fn tally(&self, add: Tally, now: Timestamp) -> Result<Tally, StoreError> {
-        let hour = now.as_second().div_euclid(TALLY_HOUR_SECONDS);
-        let expires_at = now + signed(TALLY_KEPT_FOR);
+    async fn tally(&self, add: Tally, now: Timestamp) -> Result<Tallies, StoreError> {
+        let (hours, days) = tokio::try_join!(
+            self.tally_of("hour", HOUR, add, now),
+            self.tally_of("day", DAY, add, now)
+        )?;
+        Ok(Tallies { hours, days })
+    }
+}
+
+impl GrantTable {
+    /// Adds to what this period came to, and tells what it and the one before came to.
+    async fn tally_of(&self, name: &str, period: Duration, add: Tally, now: Timestamp) -> Result<Tally, StoreError> {
+        let number_of = now.as_second().div_euclid(signed(period).as_secs());
+        let key = |number: i64| Key::new(format!("tally#{name}#{number}"), "tally");
+        let expires_at = now + signed(period * 3);
         let added = self
             .table
-            .update(&tally_key(hour))
+            .update(&key(number_of))
             .update_expression("ADD renewed :renewed, refused :refused SET expires_at = :expires_at")
             .expression_attribute_values(":renewed", number(add.renewed))
             .expression_attribute_values(":refused", number(add.refused))
@@ -347,7 +393,7 @@ impl Grants for GrantTable {
             .send()
             .await?;
         let this: Tally = serde_dynamo::from_item(added.attributes.unwrap_or_default())?;
-        let before: Tally = self.table.get(&tally_key(hour - 1)).await?.unwrap_or_default();
+        let before: Tally = self.table.get(&key(number_of - 1)).await?.unwrap_or_default();
         Ok(Tally {
             renewed: this.renewed + before.renewed,
             refused: this.refused + before.refused,
@@ -360,19 +406,22 @@ pub(crate) async fn due_partitions(table: &Table, now: Timestamp, most: usize) -
     // Keys are spread evenly: a shard has more than twice its share of the oldest only by a rare chance, and then the rest
     // of them a minute later.
     let share = (2 * most).div_ceil(usize::from(SHARDS)).max(1);
-    let shards = (0..SHARDS).map(|shard| {
-        let query = table
-            .query()
-            .index_name("due")
-            .key_condition_expression("due_shard = :shard AND due_at <= :now")
-            .expression_attribute_values(":shard", text(format!("{shard:02}")))
-            .expression_attribute_values(":now", number(now.as_millisecond()));
-        table::collect::<DueRow>(query, share)
-    });
+    let shards = (0..SHARDS).map(async |shard| due_in(table, &format!("{shard:02}"), now, share).await);
     let mut due: Vec<DueRow> = try_join_all(shards).await?.into_iter().flatten().collect();
     due.sort_by_key(|row| row.due_at);
     due.truncate(most);
     Ok(due.into_iter().map(|row| row.pk).collect())
+}
+
+/// What is due at `now` in one part of the index, the longest overdue first.
+pub(crate) async fn due_in(table: &Table, shard: &str, now: Timestamp, most: usize) -> Result<Vec<DueRow>, StoreError> {
+    let query = table
+        .query()
+        .index_name("due")
+        .key_condition_expression("due_shard = :shard AND due_at <= :now")
+        .expression_attribute_values(":shard", text(shard))
+        .expression_attribute_values(":now", number(now.as_millisecond()));
+    table::collect(query, most).await
 }
 
 /// A row, if it says itself that it is due at `now`: an index may be behind its table.
@@ -424,12 +473,10 @@ fn code_key(hash: &str) -> Key {
     Key::new(format!("code#{hash}"), "code")
 }
 
-fn resolving_key(id: &GrantId) -> Key {
-    Key::new(RESOLVING, id.as_str())
-}
-
-fn tally_key(hour: i64) -> Key {
-    Key::new(format!("tally#{hour}"), "tally")
+/// In the order of time.
+fn resolving_key(grant: &Grant) -> Key {
+    let issued_at = grant.issued_at.as_millisecond();
+    Key::new(RESOLVING, format!("{issued_at:015}#{}", grant.id))
 }
 
 fn unclaimed_key(id: &GrantId) -> Key {

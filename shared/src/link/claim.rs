@@ -3,24 +3,29 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use ring_partner::nonce::{LinkTime, Matcher, Nonce, Staleness};
 use ring_partner::signature::SigningKey;
 use ring_partner::users::AccountId;
 
 use super::ports::{Change, Integrations as _, Links as _, UsedNonce};
 use super::{CompleteLink, Confirmed, Link, LinkStatus};
+use crate::audit::Deed;
 use crate::edge::clock::signed;
 use crate::edge::table::StoreError;
 use crate::grant::access::{Access, AccessError, CallError, Refresh};
 use crate::grant::ports::{Grants as _, TokenEndpoint as _};
 use crate::grant::vault::{Vault, VaultError};
-use crate::grant::{CLAIM_FOR, Claim, EndReason, Grant, GrantId, Life};
+use crate::grant::{CLAIM_FOR, Claim, EndReason, Grant, GrantId, Life, RESOLVE_WAITS};
 use crate::world::{Nature, World};
 
 /// More unclaimed grants than this are somebody's to look at: each nonce is matched over all of them.
 const MANY_UNCLAIMED: usize = 100_000;
-/// The most grants whose owner is not known yet that one attempt asks Ring about.
-const MOST_TO_RESOLVE: usize = 4;
+/// The most grants whose owner is not known yet that one attempt asks Ring about, and how long it waits for that.
+const MOST_TO_RESOLVE: usize = 8;
+const RESOLVE_WITHIN: Duration = Duration::from_secs(3);
+/// A pair that was renewed and whose owner Ring still does not tell is not renewed at each try, but only when it is older.
+const RENEW_TO_RESOLVE_AFTER: Duration = Duration::from_secs(3600);
 
 /// Who wants to link, and with what.
 #[derive(Clone, Debug)]
@@ -68,6 +73,9 @@ pub enum ClaimError {
     /// Another user has linked this account, or is linking it now.
     #[error("the Ring account is another user's")]
     Taken(AccountId),
+    /// An earlier link of the account has ended, and nobody was told yet: that is to be settled first.
+    #[error("the account's earlier link is not settled yet")]
+    Unsettled(Box<Link>),
     /// Ring took the nonce or may have: it is looked into, and this user may ask again.
     #[error("Ring's answer is not known yet")]
     Unclear,
@@ -162,13 +170,17 @@ impl<W: World, R: Refresh> Claims<W, R> {
         }
     }
 
-    /// Asks Ring whose the grants are that it has not told of yet; whether it has now, of any.
+    /// Asks Ring whose the newest grants are that it has not told of yet, side by side; whether it is worth to match again.
     async fn resolve_some(&self) -> Result<bool, StoreError> {
-        let mut resolved = false;
-        for id in self.grants.resolving(MOST_TO_RESOLVE).await? {
-            resolved |= self.resolve(&id).await.is_ok_and(|resolved| resolved);
+        let newest = self.grants.resolving(MOST_TO_RESOLVE).await?;
+        let asked = newest
+            .iter()
+            .map(async |id| self.resolve(id).await.is_ok_and(|resolved| resolved));
+        match tokio::time::timeout(RESOLVE_WITHIN, join_all(asked)).await {
+            Ok(resolved) => Ok(resolved.contains(&true)),
+            // Some may be known by now.
+            Err(_) => Ok(true),
         }
-        Ok(resolved)
     }
 
     /// Asks Ring whose a grant is, unless that is known; whether it is known now by this.
@@ -177,13 +189,17 @@ impl<W: World, R: Refresh> Claims<W, R> {
         let Some(grant) = self.grants.get(id).await? else {
             return Ok(false);
         };
-        let Life::Resolving { .. } = grant.life else {
+        let Life::Resolving { attempts } = grant.life else {
             return Ok(false);
         };
-        let asked = self
-            .access
-            .call(id, now, |token| async move { self.ring.me(&token).await })
-            .await;
+        let at_once = (attempts as usize) < RESOLVE_WAITS.len();
+        let renew_after = if at_once {
+            Duration::ZERO
+        } else {
+            RENEW_TO_RESOLVE_AFTER
+        };
+        let me = |token| async move { self.ring.me(&token).await };
+        let asked = self.access.call_renewing(id, now, renew_after, me).await;
         let (next, outcome) = match asked {
             Ok(user) => (grant.resolved(user.id, now), Ok(true)),
             Err(error) => (grant.still_resolving(), Err(ClaimError::Ring(error))),
@@ -208,13 +224,21 @@ impl<W: World, R: Refresh> Claims<W, R> {
                 Match::Waiting(grant_id, account_id) => (grant_id, account_id),
             };
             let existing = self.links.of_account(&account_id).await?;
-            if existing
-                .as_ref()
-                .is_some_and(|link| link.is_live() && link.user_id != attempt.user_id)
-            {
-                return Err(ClaimError::Taken(account_id));
+            match &existing {
+                Some(link) if !link.is_live() => return Err(ClaimError::Unsettled(Box::new(link.clone()))),
+                Some(link) if link.user_id != attempt.user_id => return Err(ClaimError::Taken(account_id)),
+                _ => {}
             }
-            let Some((grant, again)) = self.claim(&grant_id, &account_id, attempt).await? else {
+            let Some(grant) = self.grants.get(&grant_id).await? else {
+                continue;
+            };
+            if let Some(link) = &existing
+                && self.is_outdated(&grant, link).await?
+            {
+                self.give_way(grant, link, true).await?;
+                continue;
+            }
+            let Some((grant, again)) = self.claim(grant, &account_id, attempt).await? else {
                 continue;
             };
             match self.confirm(grant, attempt, existing, again).await? {
@@ -229,15 +253,12 @@ impl<W: World, R: Refresh> Claims<W, R> {
     /// be had any more; match again.
     async fn claim(
         &self,
-        id: &GrantId,
+        grant: Grant,
         account: &AccountId,
         attempt: &Attempt,
     ) -> Result<Option<(Grant, bool)>, ClaimError> {
         let now = self.nature.now();
-        let Some(grant) = self.grants.get(id).await? else {
-            return Ok(None);
-        };
-        let sealed = self.vault.data_key::<Nonce>(id).await?.seal(&attempt.nonce)?;
+        let sealed = self.vault.data_key::<Nonce>(&grant.id).await?.seal(&attempt.nonce)?;
         let claim = Claim {
             user_id: attempt.user_id.clone(),
             account_identifier: attempt.account_identifier.clone(),
@@ -292,7 +313,7 @@ impl<W: World, R: Refresh> Claims<W, R> {
                     Err(ClaimError::Expired)
                 }
                 AfterPost::Gone => {
-                    self.end(grant).await?;
+                    self.end(grant, EndReason::RemovedAtRing).await?;
                     Ok(None)
                 }
                 AfterPost::NotToBeHad => Ok(None),
@@ -342,8 +363,9 @@ impl<W: World, R: Refresh> Claims<W, R> {
         }
     }
 
-    /// Saves the link, the grant's step, the used nonce, and the end of a grant that this one replaces: all or nothing. Ring
-    /// has taken the nonce: what is not saved now is resumed when the claim's time is up.
+    /// Saves the link, the grant's step, the used nonce, the entry of the audit trail, and the end of a grant that this one
+    /// replaces: all or nothing. Ring has taken the nonce: what is not saved now is resumed when the claim's time is up.
+    /// `existing` is a link of the same user.
     async fn save(&self, grant: Grant, attempt: &Attempt, existing: Option<Link>) -> Result<Link, ClaimError> {
         let now = self.nature.now();
         let account_id = grant.account_id.clone().ok_or(ClaimError::NotFound)?;
@@ -354,12 +376,7 @@ impl<W: World, R: Refresh> Claims<W, R> {
             account_identifier: attempt.account_identifier.clone(),
         };
         let link = match &existing {
-            Some(old) if old.user_id == attempt.user_id => old.relinked(confirmed, self.complete, now),
-            // An unlinked link of somebody else, of which something was left to do: the version goes on, the link is new.
-            Some(old) => Link {
-                version: old.version + 1,
-                ..Link::confirmed(self.nature.id("lnk"), confirmed, self.complete, now)
-            },
+            Some(old) => old.relinked(confirmed, self.complete, now),
             None => Link::confirmed(self.nature.id("lnk"), confirmed, self.complete, now),
         };
         let confirmed = grant.confirmed().map_err(|_| StoreError::Conflict)?;
@@ -377,6 +394,7 @@ impl<W: World, R: Refresh> Claims<W, R> {
             },
             Change::Give(link.clone()),
             Change::Use(attempt.nonce.clone(), used),
+            Change::Audit(link.audit_entry(Deed::Linked, now)),
         ];
         if let Some(old) = existing.filter(|old| old.grant_id != link.grant_id)
             && let Some(replaced) = self.grants.get(&old.grant_id).await?
@@ -398,11 +416,53 @@ impl<W: World, R: Refresh> Claims<W, R> {
         self.grants.advance(&released, due, now).await
     }
 
-    async fn end(&self, grant: Grant) -> Result<(), StoreError> {
-        let Ok(ended) = grant.ended(EndReason::RemovedAtRing) else {
+    /// A grant is over, unless somebody else takes a step with it in this moment.
+    async fn end(&self, grant: Grant, why: EndReason) -> Result<(), StoreError> {
+        let Ok(ended) = grant.ended(why) else {
             return Ok(());
         };
-        self.grants.advance(&ended, None, self.nature.now()).await
+        match self.grants.advance(&ended, None, self.nature.now()).await {
+            Ok(()) | Err(StoreError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A grant that must not take the place of the one that the account's link stands on: it is over if it is the older one,
+    /// or else waits again. If somebody was linking it, Ring may have taken their nonce, and wait for that to be completed:
+    /// so the link is completed once more.
+    async fn give_way(&self, grant: Grant, link: &Link, is_outdated: bool) -> Result<(), StoreError> {
+        let now = self.nature.now();
+        let is_claiming = matches!(grant.life, Life::Claiming { .. });
+        let next = match is_outdated {
+            true => grant.ended(EndReason::Replaced),
+            false => grant.released(now),
+        };
+        let Ok(next) = next else {
+            return Ok(());
+        };
+        let due = next.due_at(now, self.nature.fraction());
+        let mut changes = vec![Change::Grant(next, due)];
+        if is_claiming && link.status == LinkStatus::Completed {
+            let link = link.clone().to_be_completed();
+            let due = link.due_at(now, 0.0);
+            changes.push(Change::Link(link, due));
+        }
+        match self.links.commit(changes, now).await {
+            // Somebody goes on with one of them: what is left is looked at again.
+            Ok(()) | Err(StoreError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the account's link stands on a grant that Ring issued after this one: this one must not take its place.
+    async fn is_outdated(&self, grant: &Grant, link: &Link) -> Result<bool, StoreError> {
+        if !link.is_live() || link.grant_id == grant.id {
+            return Ok(false);
+        }
+        let standing = self.grants.get(&link.grant_id).await?;
+        Ok(standing.is_some_and(|standing| {
+            matches!(standing.life, Life::Confirmed | Life::Linked) && standing.issued_at > grant.issued_at
+        }))
     }
 
     /// Ring's window: 0 to 600 s, both ends in (Ring: Nonce Technical Reference).
@@ -440,6 +500,18 @@ impl<W: World, R: Refresh> Claims<W, R> {
             time,
         };
         let existing = self.links.of_account(&account_id).await?;
+        // Others may have gone on meanwhile: what they have now is not taken from them.
+        match &existing {
+            Some(link) if !link.is_live() => return Err(ClaimError::Unsettled(Box::new(link.clone()))),
+            Some(link) => {
+                let is_outdated = self.is_outdated(&grant, link).await?;
+                if is_outdated || link.user_id != attempt.user_id {
+                    self.give_way(grant, link, is_outdated).await?;
+                    return Ok(None);
+                }
+            }
+            None => {}
+        }
         let renewed = Claim {
             until: now + signed(CLAIM_FOR),
             ..claim

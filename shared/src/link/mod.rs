@@ -13,7 +13,7 @@ use crate::audit::{Deed, Entry};
 use crate::edge::bus::Announcement;
 use crate::edge::clock::signed;
 use crate::edge::key;
-use crate::grant::{EndReason, GrantId};
+use crate::grant::GrantId;
 
 pub mod claim;
 pub mod effects;
@@ -45,9 +45,6 @@ pub struct Link {
     pub linked_at: Timestamp,
     /// When its devices were last listed.
     pub listed_at: Option<Timestamp>,
-    /// When and why it ended; none while it has not.
-    #[serde(default)]
-    pub ended: Option<Ended>,
     /// What is still to be done, in this order.
     pub todo: Vec<Todo>,
     /// Counts the changes: a change is made from the version that was read, or not at all. It begins at the time of the
@@ -72,21 +69,10 @@ pub enum LinkStatus {
     Unlinked,
 }
 
-/// The end of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
-    /// When.
-    pub at: Timestamp,
-    /// Why.
-    pub why: EndReason,
-}
-
 /// One thing to be done about a link. Each may be done twice without harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Todo {
-    /// Write into the audit trail that its user has linked it.
-    AuditLinked,
     /// Tell Ring that the integration is complete (Ring: App Integration, PATCH).
     Complete,
     /// List the account's devices with all four parts, and keep them.
@@ -97,8 +83,6 @@ pub enum Todo {
     AnnounceLinked,
     /// Publish `account_relink_required`.
     AnnounceRelinkRequired,
-    /// Write into the audit trail that it has ended.
-    AuditEnded,
     /// Forget the account's devices.
     ForgetDevices,
     /// Publish `account_unlinked`.
@@ -150,7 +134,6 @@ impl Link {
             account_identifier,
         } = confirmed;
         let mut todo = vec![
-            Todo::AuditLinked,
             Todo::Complete,
             Todo::ListDevices,
             Todo::ReleaseParked,
@@ -172,7 +155,6 @@ impl Link {
             account_identifier,
             linked_at: now,
             listed_at: None,
-            ended: None,
             todo,
             version: first_version(now),
         }
@@ -214,6 +196,18 @@ impl Link {
         self
     }
 
+    /// Ring may wait for it to be completed again.
+    #[must_use]
+    pub fn to_be_completed(mut self) -> Self {
+        if !self.todo.contains(&Todo::Complete) {
+            self.todo.insert(0, Todo::Complete);
+        }
+        Self {
+            version: self.version + 1,
+            ..self
+        }
+    }
+
     /// Ring knows of this status now, and of this identifier.
     #[must_use]
     pub fn set(mut self, status: LinkStatus, account_identifier: Option<String>) -> Self {
@@ -226,10 +220,10 @@ impl Link {
         }
     }
 
-    /// Ring refuses its grant.
+    /// Ring refuses its grant: nothing can be asked there for it.
     #[must_use]
     pub fn relink_required(self) -> Self {
-        let todo = vec![Todo::AnnounceRelinkRequired];
+        let todo = self.told_before(&[Todo::AnnounceRelinkRequired]);
         Self {
             status: LinkStatus::RelinkRequired,
             todo,
@@ -240,15 +234,20 @@ impl Link {
 
     /// It is over.
     #[must_use]
-    pub fn unlinked(self, why: EndReason, now: Timestamp) -> Self {
-        let todo = vec![Todo::AuditEnded, Todo::ForgetDevices, Todo::AnnounceUnlinked];
+    pub fn unlinked(self) -> Self {
+        let todo = self.told_before(&[Todo::ForgetDevices, Todo::AnnounceUnlinked]);
         Self {
             status: LinkStatus::Unlinked,
-            ended: Some(Ended { at: now, why }),
             todo,
             version: self.version + 1,
             ..self
         }
+    }
+
+    /// What is to be done, after the bus was told what it has not heard yet of what was before.
+    fn told_before(&self, todo: &[Todo]) -> Vec<Todo> {
+        let announced = |todo: &&Todo| matches!(todo, Todo::AnnounceLinked | Todo::AnnounceRelinkRequired);
+        self.todo.iter().filter(announced).chain(todo).copied().collect()
     }
 
     /// Whether events of its account take effect, and its user sees its devices.
@@ -272,17 +271,9 @@ impl Link {
         }
     }
 
-    /// What the audit trail says of its beginning, or of its end where it has ended.
+    /// What the audit trail says of what its user did to it, or Ring's.
     #[must_use]
-    pub fn audit_entry(&self) -> Entry {
-        let (at, deed) = match self.ended {
-            None => (self.linked_at, Deed::Linked),
-            Some(Ended {
-                at,
-                why: EndReason::Unlinked,
-            }) => (at, Deed::Unlinked),
-            Some(Ended { at, .. }) => (at, Deed::RemovedAtRing),
-        };
+    pub fn audit_entry(&self, deed: Deed, at: Timestamp) -> Entry {
         Entry {
             at,
             user_id: self.user_id.clone(),
@@ -337,7 +328,7 @@ mod tests {
     fn a_new_link_is_completed_before_anything_else_unless_the_user_has_to_set_up_first() {
         let at_once = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AtOnce, now());
         assert_eq!(at_once.status, LinkStatus::Confirming);
-        assert_eq!(at_once.todo[..2], [Todo::AuditLinked, Todo::Complete]);
+        assert_eq!(at_once.todo[0], Todo::Complete);
         let later = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AfterSetup, now());
         assert_eq!(later.status, LinkStatus::Awaiting);
         assert!(!later.todo.contains(&Todo::Complete));
@@ -373,29 +364,18 @@ mod tests {
 
     #[test]
     fn an_unlinked_link_is_not_live_and_has_its_devices_forgotten() {
-        let link = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AtOnce, now());
-        let link = link.unlinked(EndReason::Unlinked, now());
-        assert!(!link.is_live());
+        let mut link = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AtOnce, now());
+        let early = link.clone().unlinked();
+        assert!(!early.is_live());
         assert_eq!(
-            link.todo,
-            [Todo::AuditEnded, Todo::ForgetDevices, Todo::AnnounceUnlinked]
+            early.todo,
+            [Todo::AnnounceLinked, Todo::ForgetDevices, Todo::AnnounceUnlinked],
+            "who hears of the end has heard of the beginning"
         );
-    }
-
-    #[test]
-    fn the_audit_trail_is_told_of_the_beginning_and_of_the_end_and_by_whom() {
-        let link = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AtOnce, now());
-        let told = |link: Link| (link.audit_entry().deed, link.audit_entry().at);
-        let later = now() + signed(LIST_EVERY);
-        assert_eq!(told(link.clone()), (Deed::Linked, now()));
-        assert_eq!(
-            told(link.clone().unlinked(EndReason::Unlinked, later)),
-            (Deed::Unlinked, later)
-        );
-        assert_eq!(
-            told(link.unlinked(EndReason::RemovedAtRing, later)),
-            (Deed::RemovedAtRing, later)
-        );
+        while let Some(todo) = link.todo.first().copied() {
+            link = link.done(todo, now());
+        }
+        assert_eq!(link.unlinked().todo, [Todo::ForgetDevices, Todo::AnnounceUnlinked]);
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub enum Change {
     Take(Link),
     /// A nonce was used: it links for this user alone from now on.
     Use(Nonce, UsedNonce),
+    /// An entry of the audit trail.
+    Audit(Entry),
 }
 
 /// Who used a nonce, and for what.
@@ -133,7 +135,7 @@ impl Integrations for ring_partner::Ring {
 
 /// What follows from a link in the rest of the house. Each may come twice without harm.
 pub trait Effects: Clone + Debug + Send + Sync + 'static {
-    /// Writes an entry into the audit trail.
+    /// Writes an entry into the audit trail of what changes no link.
     fn audit(&self, entry: &Entry) -> impl Future<Output = Result<(), SettleError>> + Send;
 
     /// Keeps a listing of an account's devices, as Ring gave it after `asked_at`.

@@ -6,6 +6,7 @@ use ring_partner::integrations::IntegrationStatus;
 
 use super::ports::{Change, Effects as _, Integrations as _, Links as _};
 use super::{Link, LinkStatus, Todo};
+use crate::audit::Deed;
 use crate::edge::bus::BusError;
 use crate::edge::queue::QueueError;
 use crate::edge::table::StoreError;
@@ -29,6 +30,18 @@ pub enum SettleError {
     /// The queue is out of reach.
     #[error(transparent)]
     Queue(#[from] QueueError),
+}
+
+/// How often a link is read anew that somebody else changed.
+const KEEP_TRIES: usize = 3;
+
+/// Whether a user has set up everything with us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetUp {
+    /// They have.
+    Completed,
+    /// They still have something to do.
+    Awaiting,
 }
 
 /// Settles links.
@@ -73,7 +86,6 @@ impl<W: World, R: Refresh> Settler<W, R> {
     async fn one(&self, link: &Link, todo: Todo) -> Result<(), SettleError> {
         let account = &link.account_id;
         match todo {
-            Todo::AuditLinked | Todo::AuditEnded => self.effects.audit(&link.audit_entry()).await,
             Todo::Complete => Ok(self.complete(link).await?),
             Todo::ListDevices => {
                 let asked_at = self.nature.now();
@@ -93,31 +105,70 @@ impl<W: World, R: Refresh> Settler<W, R> {
         }
     }
 
-    /// PATCH to completed. Ring may answer 400 where it is completed already: then a PATCH of the identifier alone tells
-    /// the status, and without one a listing tells that the integration is open to us.
     async fn complete(&self, link: &Link) -> Result<(), CallError> {
-        let identifier = link.account_identifier.as_deref();
-        let completed = Some(IntegrationStatus::Completed);
-        let patch = |token| {
-            let completed = completed.clone();
-            async move {
-                let Err(error) = self.ring.update_integration(&token, identifier, completed).await else {
-                    return Ok(());
-                };
-                if error.answer().is_none_or(|answer| answer.status != 400) {
-                    return Err(error);
-                }
-                let is_completed = match identifier {
-                    Some(_) => {
-                        self.ring.update_integration(&token, identifier, None).await?.status
-                            == IntegrationStatus::Completed
-                    }
-                    None => self.ring.devices(&token).await.is_ok(),
-                };
-                if is_completed { Ok(()) } else { Err(error) }
+        self.tell_ring(link, link.account_identifier.as_deref(), &IntegrationStatus::Completed)
+            .await
+    }
+
+    /// PATCH to this status. Ring may answer 400 where that is the status already: then a PATCH of the identifier alone tells
+    /// it, and without one a listing tells of a completed integration that it is open to us.
+    async fn tell_ring(
+        &self,
+        link: &Link,
+        identifier: Option<&str>,
+        wanted: &IntegrationStatus,
+    ) -> Result<(), CallError> {
+        let patch = |token| async move {
+            let Err(error) = self
+                .ring
+                .update_integration(&token, identifier, Some(wanted.clone()))
+                .await
+            else {
+                return Ok(());
+            };
+            if error.answer().is_none_or(|answer| answer.status != 400) {
+                return Err(error);
             }
+            let is_so = match identifier {
+                Some(_) => self.ring.update_integration(&token, identifier, None).await?.status == *wanted,
+                None if *wanted == IntegrationStatus::Completed => self.ring.devices(&token).await.is_ok(),
+                None => false,
+            };
+            if is_so { Ok(()) } else { Err(error) }
         };
         self.access.call(&link.grant_id, self.nature.now(), patch).await
+    }
+
+    /// Completes a link, or has it wait for its user again, with what Ring's user is to be shown; at Ring first.
+    pub async fn set_status(
+        &self,
+        mut link: Link,
+        status: SetUp,
+        identifier: Option<String>,
+    ) -> Result<Link, SettleError> {
+        let (at_ring, with_us) = match status {
+            SetUp::Completed => (IntegrationStatus::Completed, LinkStatus::Completed),
+            SetUp::Awaiting => (IntegrationStatus::Awaiting, LinkStatus::Awaiting),
+        };
+        self.tell_ring(&link, identifier.as_deref(), &at_ring).await?;
+        // Ring knows: somebody who settles the link in this moment is no reason not to keep it.
+        for _ in 0..KEEP_TRIES {
+            let changed = link.clone().set(with_us, identifier.clone());
+            let kept = match status {
+                SetUp::Completed => self.completed(&changed).await,
+                SetUp::Awaiting => self.keep_changed(&changed).await,
+            };
+            match kept {
+                Ok(()) => return Ok(changed),
+                Err(StoreError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let stands = self.links.of_account(&link.account_id).await?;
+            link = stands
+                .filter(|stands| stands.id == link.id && stands.is_live())
+                .ok_or(StoreError::Conflict)?;
+        }
+        Err(StoreError::Conflict.into())
     }
 
     async fn announce(&self, link: &Link, what: &str) -> Result<(), SettleError> {
@@ -180,9 +231,17 @@ impl<W: World, R: Refresh> Settler<W, R> {
         }
         let now = self.nature.now();
         let grant = self.grants.get(&link.grant_id).await?;
-        let unlinked = link.clone().unlinked(why, now);
+        let unlinked = link.clone().unlinked();
         let due = unlinked.due_at(now, 0.0);
-        let mut changes = vec![Change::Link(unlinked.clone(), due), Change::Take(link)];
+        let deed = match why {
+            EndReason::Unlinked => Deed::Unlinked,
+            _ => Deed::RemovedAtRing,
+        };
+        let mut changes = vec![
+            Change::Link(unlinked.clone(), due),
+            Change::Audit(link.audit_entry(deed, now)),
+            Change::Take(link),
+        ];
         if let Some(Ok(ended)) = grant.map(|grant| grant.ended(why)) {
             changes.push(Change::Grant(ended, None));
         }

@@ -14,10 +14,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::Link;
 use super::ports::{Change, Links, UsedNonce};
+use crate::audit::store::Audit;
 use crate::edge::clock::signed;
 use crate::edge::table::{Key, StoreError, Table, Write, number, row, text};
-use crate::grant::store::{GrantTable, due_partitions, due_shard_of, get_due, put_off};
+use crate::grant::store::{GrantTable, due_in, due_partitions, due_shard_of, get_due, put_off};
 
+/// The part of the index of due links that has those with something left to do.
+const HALF_WAY: &str = "half-way";
 /// The most links of one user.
 const MOST_LINKS: usize = 100;
 /// A used nonce is remembered for longer than it could be used: 600 s (Ring: Nonce Technical Reference).
@@ -95,7 +98,11 @@ impl LinkTable {
 
     /// The put of a link, for its condition to be added.
     fn put(&self, link: &Link, due: Option<Timestamp>) -> Result<PutBuilder, StoreError> {
-        let due_shard = due.map(|_| due_shard_of(link.account_id.as_str()));
+        // The daily listings of many must not stand before what is left half-way.
+        let due_shard = due.map(|_| match link.todo.is_empty() {
+            true => due_shard_of(link.account_id.as_str()),
+            false => HALF_WAY.to_owned(),
+        });
         let due_at = due.map(Timestamp::as_millisecond);
         let row = row(
             &account_key(&link.account_id),
@@ -127,13 +134,14 @@ impl LinkTable {
 pub struct LinkLedger {
     links: LinkTable,
     grants: GrantTable,
+    audit: Audit,
 }
 
 impl LinkLedger {
-    /// The links in `links`, opened by the grants in `grants`.
+    /// The links in `links`, opened by the grants in `grants`; what is done to them stands in `audit`.
     #[must_use]
-    pub fn new(links: LinkTable, grants: GrantTable) -> Self {
-        Self { links, grants }
+    pub fn new(links: LinkTable, grants: GrantTable, audit: Audit) -> Self {
+        Self { links, grants, audit }
     }
 
     fn table(&self) -> &Table {
@@ -185,6 +193,7 @@ impl Links for LinkLedger {
                 }
                 Change::Take(link) => writes.push(Write::delete(self.table().delete_in(&pointer_key(link)))),
                 Change::Use(nonce, used) => writes.push(self.links.write_nonce(nonce, used, now)?),
+                Change::Audit(entry) => writes.push(self.audit.write_of(entry)?),
             }
         }
         self.table().together(writes).await
@@ -205,7 +214,11 @@ impl Links for LinkLedger {
     }
 
     async fn due(&self, now: Timestamp, most: usize) -> Result<Vec<AccountId>, StoreError> {
-        let due = due_partitions(self.table(), now, most).await?;
+        let half_way = due_in(self.table(), HALF_WAY, now, most).await?;
+        let mut due: Vec<_> = half_way.into_iter().map(|row| row.pk).collect();
+        if due.len() < most {
+            due.extend(due_partitions(self.table(), now, most - due.len()).await?);
+        }
         let account = |pk: &String| pk.strip_prefix("account#").and_then(|id| AccountId::new(id).ok());
         Ok(due.iter().filter_map(account).collect())
     }

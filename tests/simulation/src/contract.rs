@@ -10,7 +10,7 @@ use ring_partner::oauth::{AccessToken, RefreshToken};
 use ring_partner::users::AccountId;
 use shared::edge::clock::signed;
 use shared::edge::table::StoreError;
-use shared::grant::ports::{CodeOutcome, Grants, Rescue, Rescued, RescuedPair, Tally};
+use shared::grant::ports::{CodeOutcome, Due, Grants, Rescue, Rescued, RescuedPair, Tally};
 use shared::grant::vault::Vault;
 use shared::grant::{CLAIM_FOR, Claim, EndReason, Grant, GrantId, Lease, RelinkReason, Tokens};
 use shared::link::ports::{Change, Links, UsedNonce};
@@ -46,6 +46,7 @@ pub async fn all<G: Grants, L: Links, R: Rescue>(stores: &Stores<G, L, R>) {
         .a_pair_is_saved_by_the_holder_of_the_lease_and_over_the_one_before_it()
         .await;
     stores.a_lease_is_given_back_by_its_owner_alone().await;
+    stores.a_grant_whose_life_went_on_keeps_its_time().await;
     stores
         .a_rescued_pair_is_saved_over_the_one_before_it_whoever_has_the_lease()
         .await;
@@ -207,10 +208,14 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
             .expect("a lost answer is asked for again");
         let outcome = self.grants.code(&code).await.expect("an answer");
         assert_eq!(outcome, Some(CodeOutcome::Exchanging));
-        self.grants.refuse_code(&code).await.expect("it is kept");
+        is_conflict(self.grants.refuse_code(&code, &other).await);
+        self.grants.refuse_code(&code, &one).await.expect("it is kept");
         let outcome = self.grants.code(&code).await.expect("an answer");
         assert_eq!(outcome, Some(CodeOutcome::Refused));
-        self.grants.give_back_code(&code).await.expect("it is given back");
+        is_conflict(self.grants.give_back_code(&code, &other).await);
+        for _lost_answer in 0..2 {
+            self.grants.give_back_code(&code, &one).await.expect("it is given back");
+        }
         self.grants
             .take_code(&code, &other, self.now)
             .await
@@ -329,7 +334,11 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
             .expect("it is free");
         is_conflict(self.grants.renew(&id, "other", &second, None).await);
         is_conflict(self.grants.renew(&id, "one", &pair(&id, 3, self.now).await, None).await);
-        let due = Some(self.later(7200));
+        let life_version = self.stored(&id).await.life_version;
+        let due = Some(Due {
+            at: self.later(7200),
+            life_version,
+        });
         self.grants.renew(&id, "one", &second, due).await.expect("it is saved");
         is_conflict(self.grants.renew(&id, "one", &second, due).await);
         let stored = self.stored(&id).await;
@@ -359,7 +368,7 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
             .expect("it is free");
         is_conflict(self.grants.give_back(&id, "other", None).await);
         self.grants
-            .give_back(&id, "one", Some(self.later(60)))
+            .give_back(&id, "one", self.due(&id, 60).await)
             .await
             .expect("it is given back");
         is_conflict(self.grants.give_back(&id, "one", None).await);
@@ -381,6 +390,44 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
                 .expect("an answer")
                 .is_some()
         );
+    }
+
+    async fn due(&self, id: &GrantId, seconds: u64) -> Option<Due> {
+        Some(Due {
+            at: self.later(seconds),
+            life_version: self.stored(id).await.life_version,
+        })
+    }
+
+    /// A claim that began while Ring was asked comes due by itself, and not with the pair.
+    async fn a_grant_whose_life_went_on_keeps_its_time(&self) {
+        let grant = self.claimed().await;
+        let (id, second) = (grant.id.clone(), pair(&grant.id, 2, self.now).await);
+        let before_the_claim = Some(Due {
+            at: self.later(7200),
+            life_version: grant.life_version - 1,
+        });
+        self.grants
+            .lease(&id, 1, &self.lease("one", 30), self.now)
+            .await
+            .expect("it is free");
+        self.grants
+            .renew(&id, "one", &second, before_the_claim)
+            .await
+            .expect("the pair is saved all the same");
+        assert_eq!(self.stored(&id).await.tokens.map(|tokens| tokens.generation), Some(2));
+        let due = self.grants.get_due(&id, self.later(7199)).await.expect("an answer");
+        assert!(due.is_some(), "the claim's time stands");
+        self.grants
+            .lease(&id, 2, &self.lease("two", 60), self.now)
+            .await
+            .expect("it is free");
+        self.grants
+            .give_back(&id, "two", before_the_claim)
+            .await
+            .expect("it is given back all the same");
+        let due = self.grants.get_due(&id, self.later(7199)).await.expect("an answer");
+        assert!(due.is_some_and(|grant| grant.lease.is_none()));
     }
 
     async fn a_rescued_pair_is_saved_over_the_one_before_it_whoever_has_the_lease(&self) {
@@ -499,18 +546,16 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
     async fn tallies_add_up(&self) {
         // Hours of its own, thousands of years ahead.
         let hour =
-            Timestamp::from_second(200_000_000_000 + i64::from(System.random() as u16) * 36_000).expect("a far year");
+            Timestamp::from_second(200_000_000_000 + i64::from(System.random() as u16) * 864_000).expect("a far year");
         let next = hour + signed(Duration::from_secs(3600));
         let add = |renewed, refused| Tally { renewed, refused };
-        assert_eq!(self.grants.tally(add(2, 1), hour).await.expect("kept"), add(2, 1));
-        assert_eq!(self.grants.tally(add(3, 0), hour).await.expect("kept"), add(5, 1));
-        assert_eq!(
-            self.grants.tally(add(1, 1), next).await.expect("kept"),
-            add(6, 2),
-            "with the hour before"
-        );
+        let tallies = async |add, now| self.grants.tally(add, now).await.expect("kept");
+        assert_eq!(tallies(add(2, 1), hour).await.hours, add(2, 1));
+        assert_eq!(tallies(add(3, 0), hour).await.hours, add(5, 1));
+        assert_eq!(tallies(add(1, 1), next).await.hours, add(6, 2), "with the hour before");
         let much_later = next + signed(Duration::from_secs(7200));
-        assert_eq!(self.grants.tally(add(0, 1), much_later).await.expect("kept"), add(0, 1));
+        let last = tallies(add(0, 1), much_later).await;
+        assert_eq!((last.hours, last.days), (add(0, 1), add(6, 3)), "with the day before");
     }
 
     async fn a_commit_is_all_or_nothing(&self) {
@@ -541,11 +586,7 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
             .save(changed.clone(), None, self.now)
             .await
             .expect("it is changed");
-        is_conflict(
-            self.links
-                .save(link.unlinked(EndReason::Unlinked, self.now), None, self.now)
-                .await,
-        );
+        is_conflict(self.links.save(link.unlinked(), None, self.now).await);
         assert_eq!(
             self.links.of_account(&changed.account_id).await.expect("an answer"),
             Some(changed)
@@ -559,7 +600,7 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
             self.links.of_user(&user).await.expect("an answer"),
             std::slice::from_ref(&link)
         );
-        let unlinked = link.clone().unlinked(EndReason::Unlinked, self.now);
+        let unlinked = link.clone().unlinked();
         let changes = vec![Change::Link(unlinked, None), Change::Take(link)];
         self.links.commit(changes, self.now).await.expect("it is unlinked");
         assert!(self.links.of_user(&user).await.expect("an answer").is_empty());
@@ -582,7 +623,7 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
 
     async fn forgetting_spares_a_link_that_was_made_again(&self) {
         let (_, link) = self.linked("usr_1").await;
-        let unlinked = link.unlinked(EndReason::Unlinked, self.now);
+        let unlinked = link.unlinked();
         self.links
             .save(unlinked.clone(), None, self.now)
             .await
@@ -605,7 +646,10 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
         let rescued = Rescued::Renewed(Box::new(RescuedPair {
             grant: id.clone(),
             tokens: pair(&id, 2, self.now).await,
-            due: Some(self.now),
+            due: Some(Due {
+                at: self.now,
+                life_version: 2,
+            }),
         }));
         self.rescue.keep(&rescued).await.expect("it is kept");
         let mine = async || {

@@ -16,12 +16,13 @@ use shared::grant::refresh::{Brake, Refresher};
 use shared::grant::rescue::Rescuer;
 use shared::grant::source::{Source, WINDOW};
 use shared::grant::vault::Vault;
-use shared::grant::{EndReason, GrantId};
+use shared::grant::{EndReason, GrantId, RESOLVE_WAITS};
 use shared::link::claim::{Attempt, ClaimError, Claims, Linked};
-use shared::link::settle::Settler;
+use shared::link::settle::{SetUp, Settler};
 use shared::link::{CompleteLink, Link};
 use shared::world::Nature as _;
 use token_refresh::{Minute, Pace, TokenRefresh};
+use tokio::sync::Semaphore;
 
 use crate::interference::Interference;
 use crate::ring::{Character, Truth};
@@ -29,6 +30,11 @@ use crate::twin::{Simulated, Twin};
 
 /// How long an invocation of `token-refresh` may take. In step with its time-out in the template.
 const CUT_OFF: Duration = Duration::from_secs(180);
+/// The same of `token-exchange`.
+const EXCHANGE_TIME_OUT: Duration = Duration::from_secs(60);
+/// How many of `token-refresh` run at once, besides the minute. In step with its reserved concurrency in the template, of which
+/// new grants may take two.
+const REFRESH_AT_ONCE: usize = 3;
 /// How long a program waits for `token-refresh`.
 const REFRESH_WITHIN: Duration = Duration::from_secs(8);
 
@@ -68,6 +74,9 @@ pub struct House {
     pub pace: Pace,
     /// When refusals are not believed.
     pub brake: Brake,
+    /// How long an invocation of `token-exchange` may take.
+    pub exchange_time_out: Duration,
+    room: Arc<Semaphore>,
 }
 
 impl House {
@@ -79,6 +88,8 @@ impl House {
             epoch: 1,
             pace: Pace { grants: 15, links: 10 },
             brake: Brake { least: 5, percent: 20 },
+            exchange_time_out: EXCHANGE_TIME_OUT,
+            room: Arc::new(Semaphore::new(REFRESH_AT_ONCE)),
         }
     }
 
@@ -128,16 +139,29 @@ impl House {
             verifier: None,
             source: Source::of(address),
         };
-        let exchanged = exchange.exchange(&presented).await?;
+        let exchanged = exchange
+            .exchange(&presented, self.cut_off_after(self.exchange_time_out))
+            .await?;
         if let Exchanged::Unresolved(id) = &exchanged {
-            let (house, id) = (self.clone(), id.clone());
-            tokio::spawn(async move {
-                let process = house.world.process();
-                let refresh = house.token_refresh(&process);
-                process.run(refresh.resolve(&id, house.cut_off())).await
-            });
+            tokio::spawn(self.clone().resolve(id.clone()));
         }
         Ok(exchanged)
+    }
+
+    /// `token-refresh`, told by its queue of a grant whose owner is not known yet: each try is another process.
+    async fn resolve(self, id: GrantId) {
+        let mut wait = Some(RESOLVE_WAITS[0]);
+        let mut attempt = 0;
+        while let Some(wait_for) = wait {
+            tokio::time::sleep(wait_for).await;
+            attempt += 1;
+            let process = self.world.process();
+            let refresh = self.token_refresh(&process);
+            wait = process
+                .run(refresh.resolve(&id, attempt, self.cut_off()))
+                .await
+                .flatten();
+        }
     }
 
     /// `token-refresh`, in this process.
@@ -169,7 +193,11 @@ impl House {
     /// When an invocation that begins now is cut off.
     #[must_use]
     pub fn cut_off(&self) -> Timestamp {
-        self.world.now() + signed(CUT_OFF)
+        self.cut_off_after(CUT_OFF)
+    }
+
+    fn cut_off_after(&self, time_out: Duration) -> Timestamp {
+        self.world.now() + signed(time_out)
     }
 
     /// The minute that comes `later` than now, by the schedule's time. `None`: the process died.
@@ -216,7 +244,12 @@ impl House {
             nonce: nonce.clone(),
             time: time.clone(),
         };
-        let linked = claims.link(&attempt, &[signing_key()]).await?;
+        let mut linked = claims.link(&attempt, &[signing_key()]).await;
+        if let Err(ClaimError::Unsettled(earlier)) = linked {
+            let _settled = self.settler(process).settle(*earlier).await;
+            linked = claims.link(&attempt, &[signing_key()]).await;
+        }
+        let linked = linked?;
         let (Linked::Now(link) | Linked::Before(link)) = linked.clone();
         // What is left to be done is `token-refresh`'s.
         let _settled = self.settler(process).settle(link).await;
@@ -226,6 +259,12 @@ impl House {
     /// `account-link`: the end of a link.
     pub async fn unlink(&self, process: &Twin, link: Link) -> bool {
         self.settler(process).unlink(link, EndReason::Unlinked).await.is_ok()
+    }
+
+    /// `account-link`: a link is completed, or awaits its user again.
+    pub async fn set_up(&self, process: &Twin, link: Link, status: SetUp) -> bool {
+        let identifier = link.account_identifier.clone();
+        self.settler(process).set_status(link, status, identifier).await.is_ok()
     }
 
     fn settler(&self, process: &Twin) -> Settler<Simulated, Asks> {
@@ -249,7 +288,9 @@ pub struct Asks {
 impl Refresh for Asks {
     async fn refresh(&self, request: &RefreshRequest) -> RefreshOutcome {
         let (house, request) = (self.house.clone(), request.clone());
+        // Where all are at work it is asked again for a while, as `Function` does.
         let asked = tokio::spawn(async move {
+            let _room = house.room.acquire().await.ok()?;
             let process = house.world.process();
             let refresh = house.token_refresh(&process);
             process.run(refresh.asked(&request, house.cut_off())).await

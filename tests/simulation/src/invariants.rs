@@ -67,14 +67,34 @@ impl std::ops::AddAssign for Causes {
 }
 
 /// Nothing goes wrong from here on: leases and claims run out, and the minutes come, those of a day later too.
-pub async fn recover(house: &House) {
+pub async fn recover(house: &House) -> Result<(), String> {
     house.interfere(std::sync::Arc::new(Peace));
-    for later in [0, 0, 600, 25 * 3600, 25 * 3600] {
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        let process = house.world.process();
-        house.minute(&process, Duration::from_secs(later)).await;
+    for later in [0, 0, 600] {
+        next_minute(house, later).await;
+    }
+    // Whoever waits to be linked does not wait for the day to pass.
+    let all_claims = || {
+        let all = house.world.all();
+        let claiming = all
+            .kept
+            .grants()
+            .find(|grant| matches!(grant.life, Life::Claiming { .. }));
+        claiming.map(|grant| format!("grant {} is still being claimed after ten minutes: {grant:?}", grant.id))
+    };
+    if let Some(left) = all_claims() {
+        return Err(left);
+    }
+    for later in [25 * 3600, 25 * 3600] {
+        next_minute(house, later).await;
     }
     tokio::time::sleep(Duration::from_secs(60)).await;
+    Ok(())
+}
+
+async fn next_minute(house: &House, later: u64) {
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let process = house.world.process();
+    house.minute(&process, Duration::from_secs(later)).await;
 }
 
 /// What must hold then; and what is lost.
@@ -96,6 +116,8 @@ pub async fn hold(house: &House) -> Result<Lost, String> {
             counts.older_than_saved
         ),
     )?;
+    let moved = house.world.all().kept.moved;
+    claim(moved == 0, format!("{moved} live links were taken from their users"))?;
     claim(
         counts.spent_codes == 0,
         format!("{} codes were presented again", counts.spent_codes),
@@ -132,6 +154,11 @@ pub async fn hold(house: &House) -> Result<Lost, String> {
             Life::Unclaimed { .. } => claim(link.is_none(), format!("{what} is unclaimed, and has a link"))?,
             Life::RelinkRequired { .. } | Life::Ended { .. } => {}
         }
+        let is_left = matches!(grant.life, Life::RelinkRequired { .. }) && link.is_none();
+        claim(
+            !is_left || house.world.all().kept.due_of(&grant.id).is_some(),
+            format!("{what} is refused, nobody has it, and nobody will look at it again"),
+        )?;
         let Some(tokens) = &grant.tokens else {
             claim(
                 matches!(grant.life, Life::Ended { .. }),
@@ -198,7 +225,8 @@ pub async fn hold(house: &House) -> Result<Lost, String> {
                     .iter()
                     .any(|(kind, account, _)| kind == "account_linked" && account == link.account_id.as_str());
                 claim(is_told, format!("{what} is complete, and nobody was told"))?;
-                let is_audited = all.audit.contains_key(&link.audit_entry().id());
+                let entry = link.audit_entry(Deed::Linked, link.linked_at);
+                let is_audited = all.kept.audit.contains_key(&entry.id());
                 claim(
                     is_audited,
                     format!("{what} is complete, and the audit trail has it not"),
@@ -208,6 +236,8 @@ pub async fn hold(house: &House) -> Result<Lost, String> {
                 matches!(life, Some(Life::RelinkRequired { .. })),
                 format!("{what} is to be linked again, and its grant is {life:?}"),
             )?,
+            // Its user is to come again; only they can go on.
+            LinkStatus::Awaiting => {}
             status => {
                 let is_refused = grant.is_some_and(|grant| is_refused(&all.ring, grant));
                 claim(is_refused, format!("{what} is {status:?} still: {link:?}"))?;
@@ -216,7 +246,7 @@ pub async fn hold(house: &House) -> Result<Lost, String> {
     }
     let all = house.world.all();
     for (_, account, _) in all.announced.iter().filter(|(kind, ..)| kind == "account_unlinked") {
-        let is_audited = all.audit.values().any(|entry| {
+        let is_audited = all.kept.audit.values().any(|entry| {
             let is_its = entry.account_id.as_ref().is_some_and(|of| of.as_str() == account);
             is_its && matches!(entry.deed, Deed::Unlinked | Deed::RemovedAtRing)
         });

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use ring_partner::nonce::Nonce;
 use ring_partner::users::AccountId;
+use shared::audit::Entry;
 use shared::edge::clock::signed;
 use shared::edge::table::StoreError;
-use shared::grant::ports::{CodeOutcome, Rescued, Tally, Unclaimed};
+use shared::grant::ports::{CodeOutcome, Due as NextDue, Rescued, Tallies, Tally, Unclaimed};
 use shared::grant::rescue::HIDDEN_FOR;
 use shared::grant::{Grant, GrantId, Lease, Life, Tokens};
 use shared::link::Link;
@@ -57,7 +58,8 @@ pub struct Kept {
     unclaimed: BTreeMap<GrantId, Unclaimed>,
     resolving: BTreeSet<GrantId>,
     codes: BTreeMap<String, (CodeOutcome, GrantId)>,
-    tallies: BTreeMap<i64, Tally>,
+    /// By the period's length in seconds, and its number.
+    tallies: BTreeMap<(i64, i64), Tally>,
     links: BTreeMap<String, Link>,
     due_links: Due<String>,
     /// Who has which link, and of which account.
@@ -65,6 +67,10 @@ pub struct Kept {
     nonces: BTreeMap<String, UsedNonce>,
     rescue: BTreeMap<u64, Waiting>,
     messages: u64,
+    /// The audit trail, by the entries' ids.
+    pub audit: BTreeMap<String, Entry>,
+    /// How many live links were taken from their user by another's.
+    pub moved: u64,
 }
 
 impl Default for Kept {
@@ -82,6 +88,8 @@ impl Default for Kept {
             nonces: BTreeMap::new(),
             rescue: BTreeMap::new(),
             messages: 0,
+            audit: BTreeMap::new(),
+            moved: 0,
         }
     }
 }
@@ -147,14 +155,22 @@ impl Kept {
         self.codes.get(hash).map(|(outcome, _)| *outcome)
     }
 
-    pub(crate) fn refuse_code(&mut self, hash: &str) {
-        if let Some((outcome, _)) = self.codes.get_mut(hash) {
-            *outcome = CodeOutcome::Refused;
+    pub(crate) fn refuse_code(&mut self, hash: &str, grant: &GrantId) -> Done {
+        match self.codes.get_mut(hash) {
+            Some((outcome, holder)) if holder == grant => {
+                *outcome = CodeOutcome::Refused;
+                Ok(())
+            }
+            _ => Err(StoreError::Conflict),
         }
     }
 
-    pub(crate) fn give_back_code(&mut self, hash: &str) {
+    pub(crate) fn give_back_code(&mut self, hash: &str, grant: &GrantId) -> Done {
+        if self.codes.get(hash).is_some_and(|(_, holder)| holder != grant) {
+            return Err(StoreError::Conflict);
+        }
         self.codes.remove(hash);
+        Ok(())
     }
 
     pub(crate) fn save_issued(&mut self, grant: &Grant, code: &str, due: Timestamp) -> Done {
@@ -164,9 +180,8 @@ impl Kept {
         self.grants.insert(grant.id.clone(), grant.clone());
         self.due_grants.set(&grant.id, Some(due));
         self.resolving.insert(grant.id.clone());
-        if let Some((outcome, _)) = self.codes.get_mut(code) {
-            *outcome = CodeOutcome::Exchanged;
-        }
+        let spent = (CodeOutcome::Exchanged, grant.id.clone());
+        self.codes.insert(code.to_owned(), spent);
         Ok(())
     }
 
@@ -177,7 +192,9 @@ impl Kept {
     }
 
     pub(crate) fn resolving(&self, most: usize) -> Vec<GrantId> {
-        self.resolving.iter().take(most).cloned().collect()
+        let mut newest: Vec<_> = self.resolving.iter().filter_map(|id| self.grants.get(id)).collect();
+        newest.sort_by_key(|grant| std::cmp::Reverse((grant.issued_at.as_millisecond(), grant.id.clone())));
+        newest.into_iter().take(most).map(|grant| grant.id.clone()).collect()
     }
 
     pub(crate) fn lease(&mut self, id: &GrantId, generation: u64, lease: &Lease, now: Timestamp) -> Done {
@@ -197,7 +214,7 @@ impl Kept {
         Ok(())
     }
 
-    pub(crate) fn renew(&mut self, id: &GrantId, owner: &str, tokens: &Tokens, due: Option<Timestamp>) -> Done {
+    pub(crate) fn renew(&mut self, id: &GrantId, owner: &str, tokens: &Tokens, due: Option<NextDue>) -> Done {
         let grant = self.grants.get(id).ok_or(StoreError::Conflict)?;
         if grant.lease.as_ref().is_none_or(|lease| lease.owner != owner) {
             return Err(StoreError::Conflict);
@@ -205,28 +222,41 @@ impl Kept {
         self.save_rescued(id, tokens, due)
     }
 
-    pub(crate) fn save_rescued(&mut self, id: &GrantId, tokens: &Tokens, due: Option<Timestamp>) -> Done {
+    pub(crate) fn save_rescued(&mut self, id: &GrantId, tokens: &Tokens, due: Option<NextDue>) -> Done {
         let grant = self.grants.get_mut(id).ok_or(StoreError::Conflict)?;
         let before = grant.tokens.as_ref().map(|stored| stored.generation);
         if before != Some(tokens.generation - 1) {
             return Err(StoreError::Conflict);
         }
         grant.tokens = Some(tokens.clone());
-        grant.lease = None;
-        if due.is_some() {
-            self.due_grants.set(id, due);
-        }
+        self.set_free(id, due);
         Ok(())
     }
 
-    pub(crate) fn give_back(&mut self, id: &GrantId, owner: &str, due: Option<Timestamp>) -> Done {
-        let grant = self.grants.get_mut(id).ok_or(StoreError::Conflict)?;
+    /// The lease is free; the grant comes due if its life is as it was read.
+    fn set_free(&mut self, id: &GrantId, due: Option<NextDue>) {
+        let Some(grant) = self.grants.get_mut(id) else {
+            return;
+        };
+        grant.lease = None;
+        if let Some(due) = due.filter(|due| due.life_version == grant.life_version) {
+            self.due_grants.set(id, Some(due.at));
+        }
+    }
+
+    pub(crate) fn give_back(&mut self, id: &GrantId, owner: &str, due: Option<NextDue>) -> Done {
+        let grant = self.grants.get(id).ok_or(StoreError::Conflict)?;
         if grant.lease.as_ref().is_none_or(|lease| lease.owner != owner) {
             return Err(StoreError::Conflict);
         }
-        grant.lease = None;
-        if due.is_some() {
-            self.due_grants.set(id, due);
+        self.set_free(id, due);
+        Ok(())
+    }
+
+    pub(crate) fn hold(&mut self, id: &GrantId, due: Timestamp, refused_at: Timestamp) -> Done {
+        self.put_off(id, due)?;
+        if let Some(grant) = self.grants.get_mut(id) {
+            grant.refused_at = Some(refused_at);
         }
         Ok(())
     }
@@ -243,16 +273,22 @@ impl Kept {
         self.due_grants.at(now, most)
     }
 
-    pub(crate) fn tally(&mut self, add: Tally, now: Timestamp) -> Tally {
-        let hour = now.as_second().div_euclid(3600);
-        let this = self.tallies.entry(hour).or_default();
-        this.renewed += add.renewed;
-        this.refused += add.refused;
-        let this = *this;
-        let before = self.tallies.get(&(hour - 1)).copied().unwrap_or_default();
-        Tally {
-            renewed: this.renewed + before.renewed,
-            refused: this.refused + before.refused,
+    pub(crate) fn tally(&mut self, add: Tally, now: Timestamp) -> Tallies {
+        let mut of = |seconds: i64| {
+            let number = now.as_second().div_euclid(seconds);
+            let this = self.tallies.entry((seconds, number)).or_default();
+            this.renewed += add.renewed;
+            this.refused += add.refused;
+            let this = *this;
+            let before = self.tallies.get(&(seconds, number - 1)).copied().unwrap_or_default();
+            Tally {
+                renewed: this.renewed + before.renewed,
+                refused: this.refused + before.refused,
+            }
+        };
+        Tallies {
+            hours: of(3600),
+            days: of(24 * 3600),
         }
     }
 
@@ -344,7 +380,7 @@ impl Kept {
                         return Err(StoreError::Conflict);
                     }
                 }
-                Change::Give(_) | Change::Take(_) => {}
+                Change::Give(_) | Change::Take(_) | Change::Audit(_) => {}
             }
         }
         for change in changes {
@@ -352,6 +388,9 @@ impl Kept {
                 Change::Grant(grant, due) => self.advance_now(grant, *due),
                 Change::NewLink(link, due) | Change::Link(link, due) => {
                     let account = link.account_id.as_str().to_owned();
+                    let before = self.links.get(&account).filter(|before| before.is_live());
+                    let is_moved = before.is_some_and(|before| before.user_id != link.user_id);
+                    self.moved += u64::from(is_moved);
                     self.due_links.set(&account, *due);
                     self.links.insert(account, link.clone());
                 }
@@ -365,6 +404,7 @@ impl Kept {
                 Change::Use(nonce, used) => {
                     self.nonces.insert(nonce.as_str().to_owned(), used.clone());
                 }
+                Change::Audit(entry) => _ = self.audit.insert(entry.id(), entry.clone()),
             }
         }
         Ok(())

@@ -25,7 +25,7 @@ use shared::edge::quota::{Counters, Full};
 use shared::edge::secret::SecretError;
 use shared::edge::table::StoreError;
 use shared::grant::ports::{
-    Client, CodeOutcome, Grants, Keys, NewKey, Received, Rescue, Rescued, Tally, TokenEndpoint, Unclaimed,
+    Client, CodeOutcome, Due, Grants, Keys, NewKey, Received, Rescue, Rescued, Tallies, Tally, TokenEndpoint, Unclaimed,
 };
 use shared::grant::vault::VaultError;
 use shared::grant::{Grant, GrantId, Lease, Tokens};
@@ -72,8 +72,6 @@ pub struct Everything {
     /// Which pair, by its sealed access token, is which of Ring's.
     pairs: BTreeMap<String, (u64, u64)>,
     codes: BTreeMap<String, u64>,
-    /// The audit trail, by the entries' ids.
-    pub audit: BTreeMap<String, Entry>,
     counts: BTreeMap<String, Places>,
     keys: BTreeMap<Vec<u8>, (&'static str, GrantId)>,
     random: u64,
@@ -133,7 +131,6 @@ impl Twin {
             interference,
             pairs: BTreeMap::new(),
             codes: BTreeMap::new(),
-            audit: BTreeMap::new(),
             counts: BTreeMap::new(),
             keys: BTreeMap::new(),
             random: seed,
@@ -384,21 +381,15 @@ impl Grants for Twin {
     }
 
     #[track_caller]
-    fn refuse_code(&self, hash: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+    fn refuse_code(&self, hash: &str, grant: &GrantId) -> impl Future<Output = Result<(), StoreError>> + Send {
         let call = self.call(Port::Table, "grants.refuse_code");
-        self.table(call, |kept, _| {
-            kept.refuse_code(hash);
-            Ok(())
-        })
+        self.table(call, |kept, _| kept.refuse_code(hash, grant))
     }
 
     #[track_caller]
-    fn give_back_code(&self, hash: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+    fn give_back_code(&self, hash: &str, grant: &GrantId) -> impl Future<Output = Result<(), StoreError>> + Send {
         let call = self.call(Port::Table, "grants.give_back_code");
-        self.table(call, |kept, _| {
-            kept.give_back_code(hash);
-            Ok(())
-        })
+        self.table(call, |kept, _| kept.give_back_code(hash, grant))
     }
 
     #[track_caller]
@@ -461,7 +452,7 @@ impl Grants for Twin {
         id: &GrantId,
         owner: &str,
         tokens: &Tokens,
-        due: Option<Timestamp>,
+        due: Option<Due>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         let call = self.call(Port::Table, "grants.renew");
         self.happen(
@@ -480,7 +471,7 @@ impl Grants for Twin {
         &self,
         id: &GrantId,
         tokens: &Tokens,
-        due: Option<Timestamp>,
+        due: Option<Due>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         let call = self.call(Port::Table, "grants.save_rescued");
         self.happen(
@@ -499,7 +490,7 @@ impl Grants for Twin {
         &self,
         id: &GrantId,
         owner: &str,
-        due: Option<Timestamp>,
+        due: Option<Due>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         let call = self.call(Port::Table, "grants.give_back");
         self.table(call, move |kept, _| kept.give_back(id, owner, due))
@@ -512,13 +503,24 @@ impl Grants for Twin {
     }
 
     #[track_caller]
+    fn hold(
+        &self,
+        id: &GrantId,
+        due: Timestamp,
+        refused_at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let call = self.call(Port::Table, "grants.hold");
+        self.table(call, move |kept, _| kept.hold(id, due, refused_at))
+    }
+
+    #[track_caller]
     fn due(&self, now: Timestamp, most: usize) -> impl Future<Output = Result<Vec<GrantId>, StoreError>> + Send {
         let call = self.call(Port::Table, "grants.due");
         self.table(call, move |kept, _| Ok(kept.due(now, most)))
     }
 
     #[track_caller]
-    fn tally(&self, add: Tally, now: Timestamp) -> impl Future<Output = Result<Tally, StoreError>> + Send {
+    fn tally(&self, add: Tally, now: Timestamp) -> impl Future<Output = Result<Tallies, StoreError>> + Send {
         let call = self.call(Port::Table, "grants.tally");
         self.table(call, move |kept, _| Ok(kept.tally(add, now)))
     }
@@ -870,7 +872,7 @@ impl Effects for Twin {
     fn audit(&self, entry: &Entry) -> impl Future<Output = Result<(), SettleError>> + Send {
         let call = self.call(Port::Effects, "effects.audit");
         let entry = entry.clone();
-        self.effect(call, move |all| _ = all.audit.insert(entry.id(), entry))
+        self.effect(call, move |all| _ = all.kept.audit.insert(entry.id(), entry))
     }
 
     #[track_caller]

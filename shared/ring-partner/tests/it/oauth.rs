@@ -160,6 +160,7 @@ async fn trap_2_a_code_is_sent_again_only_if_it_surely_was_not_sent() {
         matches!(&error, TokenError::NotSent(_)) && !is_open(&error),
         "{error:?}"
     );
+    assert_eq!(error.pause(), None, "one connection that failed asks nobody to wait");
     assert!(is_open(
         &ring.refresh(&credentials(), &refresh_token()).await.unwrap_err()
     ));
@@ -171,7 +172,7 @@ async fn trap_2_a_code_is_sent_again_only_if_it_surely_was_not_sent() {
     ));
     let error = ring.refresh(&credentials(), &refresh_token()).await.unwrap_err();
     assert!(is_open(&error));
-    assert!(error.retry_after().is_some_and(|wait| wait > Duration::from_secs(5)));
+    assert!(error.pause().is_some_and(|wait| wait > Duration::from_secs(5)));
 }
 
 #[tokio::test]

@@ -148,7 +148,11 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Requests {
                 let packet = packet.as_any();
                 packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>()
             };
-            let requests: Vec<_> = feedback.iter().filter(|packet| asks(packet.as_ref())).cloned().collect();
+            let requests: Vec<_> = feedback
+                .iter()
+                .filter(|packet| asks(packet.as_ref()))
+                .cloned()
+                .collect();
             if requests.is_empty() {
                 return Ok(());
             }

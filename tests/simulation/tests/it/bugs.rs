@@ -21,6 +21,7 @@ const REFRESH: &str = "shared/src/grant/refresh.rs";
 const RESCUE: &str = "shared/src/grant/rescue.rs";
 const CLAIM: &str = "shared/src/link/claim.rs";
 const SETTLE: &str = "shared/src/link/settle.rs";
+const QUOTA: &str = "shared/src/edge/quota.rs";
 /// The twins stand for the stores: a condition that is missing here is one that is missing there.
 const KEPT: &str = "tests/simulation/src/kept.rs";
 
@@ -31,9 +32,9 @@ const BUGS: &[Bug] = &[
         right: "        if grant.lease.as_ref().is_none_or(|lease| lease.owner != owner) {
             return Err(StoreError::Conflict);
         }
-        grant.lease = None;",
-        wrong: "        let _ = owner;
-        grant.lease = None;",
+        self.set_free(id, due);",
+        wrong: "        let _ = (owner, grant);
+        self.set_free(id, due);",
     },
     Bug {
         what: "a pair is saved without a look at the generation that it succeeds",
@@ -73,7 +74,7 @@ const BUGS: &[Bug] = &[
         file: EXCHANGE,
         right: "TokenError::Unavailable { .. } | TokenError::Unclear(_) => (Ok(()), ExchangeError::Ring(error)),",
         wrong: "TokenError::Unavailable { .. } | TokenError::Unclear(_) => {
-                (self.grants.give_back_code(hash).await, ExchangeError::Ring(error))
+                (self.grants.give_back_code(hash, id).await, ExchangeError::Ring(error))
             }",
     },
     Bug {
@@ -123,8 +124,8 @@ const BUGS: &[Bug] = &[
     Bug {
         what: "too many refusals at once are believed",
         file: REFRESH,
-        right: "        if self.brake.holds(tally) {",
-        wrong: "        if self.brake.holds(tally) && now == jiff::Timestamp::MIN {",
+        right: "        if self.brake.holds(tallies) {",
+        wrong: "        if self.brake.holds(tallies) && now == jiff::Timestamp::MIN {",
     },
     Bug {
         what: "a rescued pair is removed before it is applied",
@@ -157,6 +158,30 @@ const BUGS: &[Bug] = &[
                 continue;
             }
             match self.one(&link, todo).await {",
+    },
+    Bug {
+        what: "a link is made without an entry of the audit trail",
+        file: CLAIM,
+        right: "            Change::Audit(link.audit_entry(Deed::Linked, now)),\n",
+        wrong: "",
+    },
+    Bug {
+        what: "a claim that was left half-way takes the account from whoever has it since",
+        file: CLAIM,
+        right: "                if is_outdated || link.user_id != attempt.user_id {",
+        wrong: "                if is_outdated && link.user_id.is_empty() {",
+    },
+    Bug {
+        what: "a pair that is renewed puts off a claim that began meanwhile",
+        file: KEPT,
+        right: "due.filter(|due| due.life_version == grant.life_version)",
+        wrong: "due.filter(|due| due.life_version <= grant.life_version)",
+    },
+    Bug {
+        what: "codes in flight are taken for refused ones",
+        file: QUOTA,
+        right: "                Err(Full::Busy) if waited < WAIT_FOR_A_PLACE => {",
+        wrong: "                Err(Full::Busy) if waited > WAIT_FOR_A_PLACE => {",
     },
     Bug {
         what: "a pair from a backup is shown to Ring",
@@ -229,7 +254,7 @@ fn every_seeded_bug_is_caught() {
         fs::write(&path, right.replacen(bug.right, bug.wrong, 1)).expect("the bug is written");
         let (builds, said) = simulation(&["--no-run"]);
         assert!(builds, "the bug does not build: {}\n{said}", bug.what);
-        let (passes, said) = simulation(&["--", "crash_points", "seeds", "twins"]);
+        let (passes, said) = simulation(&["--", "crash_points", "seeds", "twins", "good_codes"]);
         fs::write(&path, right).expect("the bug is taken back");
         let first = said
             .lines()

@@ -13,7 +13,9 @@ use std::time::Duration;
 use ring_partner::AuthorizationCode;
 use shared::grant::GrantId;
 use shared::grant::access::RefreshRequest;
+use shared::link::LinkStatus;
 use shared::link::claim::ClaimError;
+use shared::link::settle::SetUp;
 use shared::world::Nature as _;
 use simulation::house::{House, NAMELESS, account, paused_runtime};
 use simulation::interference::{Call, Fault, Interference, Mischief, Peace};
@@ -87,12 +89,20 @@ enum Before {
     Leased,
     /// A claim that was left by a process that died: Ring has taken the nonce.
     Claimed,
+    /// The same, and another user has linked the account since, by a newer grant.
+    ClaimedThenLinkedByAnother,
+    /// The same, and its user has linked the account since, by a newer grant.
+    ClaimedThenLinked,
+    /// An account that was unlinked, of which nobody was told yet; its user has installed the app again.
+    UnsettledAndInstalled,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Walk {
     /// Ring sends the code, and again.
     Exchange,
+    /// The same, when there is no time left to save what Ring would answer; and once more.
+    ExchangeLate,
     /// And the minutes come.
     ExchangeAndOn,
     /// Somebody sends what is no code of Ring's.
@@ -127,6 +137,8 @@ enum Walk {
     Restored,
     /// The user unlinks.
     Unlink,
+    /// The user has something to set up again, and has done it.
+    SetUp,
 }
 
 const fn scenario(name: &'static str, before: Before, walk: Walk) -> Scenario {
@@ -158,6 +170,7 @@ const SCENARIOS: &[Scenario] = &[
         ),
         &[("grants.save_issued", Fault::Refused, 8)],
     ),
+    scenario("exchange, too late", Before::Nothing, Walk::ExchangeLate),
     scenario("a forged code", Before::Nothing, Walk::Forge),
     scenario("link", Before::Unclaimed, Walk::Link),
     scenario("link, two grants", Before::TwoUnclaimed, Walk::Link),
@@ -198,6 +211,18 @@ const SCENARIOS: &[Scenario] = &[
         Walk::LinkByAnother,
     ),
     scenario("a claim left half-way", Before::Claimed, Walk::Minute),
+    scenario(
+        "a claim left half-way, then another's link",
+        Before::ClaimedThenLinkedByAnother,
+        Walk::Minute,
+    ),
+    scenario(
+        "a claim left half-way, then a newer link",
+        Before::ClaimedThenLinked,
+        Walk::Minute,
+    ),
+    scenario("link what is not settled", Before::UnsettledAndInstalled, Walk::Link),
+    scenario("set up", Before::Linked, Walk::SetUp),
     scenario("use", Before::Linked, Walk::Use),
     scenario("refresh asked", Before::Linked, Walk::Asked),
     scenario("refresh due", Before::Linked, Walk::NextDay),
@@ -220,6 +245,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("refused, asked", Before::Revoked, Walk::Asked),
     scenario("refused, due", Before::Revoked, Walk::NextDay),
     scenario("refused, too many", Before::SevenRevoked, Walk::NextDay),
+    scenario("refused, too many, again", Before::SevenRevoked, Walk::NextDayAndOn),
     scenario("refused, unclaimed", Before::UnclaimedRevoked, Walk::NextDay),
     scenario("never claimed", Before::Unclaimed, Walk::NextMonth),
     scenario("restored", Before::Linked, Walk::Restored),
@@ -263,7 +289,7 @@ async fn prepare(house: &House, before: Before) {
         Before::Nothing | Before::Unclaimed => {}
         Before::TwoUnclaimed => install(house, ACCOUNT).await,
         Before::UnclaimedRevoked => house.world.all().ring.revoke(&account(ACCOUNT)),
-        Before::Claimed => {
+        Before::Claimed | Before::ClaimedThenLinkedByAnother | Before::ClaimedThenLinked => {
             // The process dies as soon as Ring has taken the nonce.
             let strikes = Strikes {
                 from: 0,
@@ -274,7 +300,19 @@ async fn prepare(house: &House, before: Before) {
             house.interfere(Arc::new(strikes));
             link(house, ACCOUNT, USER).await;
             house.interfere(Arc::new(Peace));
-            sleep(Duration::from_secs(50)).await;
+            match before {
+                Before::Claimed => sleep(Duration::from_secs(50)).await,
+                _ => {
+                    install(house, ACCOUNT).await;
+                    let user = match before {
+                        Before::ClaimedThenLinked => USER,
+                        _ => "user-2",
+                    };
+                    let linked = link(house, ACCOUNT, user).await;
+                    assert!(matches!(linked, Some(Ok(()))), "the newer grant is linked");
+                    sleep(Duration::from_secs(45)).await;
+                }
+            }
         }
         _ => {
             for name in names {
@@ -289,6 +327,18 @@ async fn prepare(house: &House, before: Before) {
             names
                 .iter()
                 .for_each(|name| house.world.all().ring.revoke(&account(name)));
+        }
+        Before::UnsettledAndInstalled => {
+            let strikes = Strikes {
+                from: 0,
+                at: BTreeMap::new(),
+                besides: vec![("effects.forget_devices", Fault::Refused, ALWAYS)],
+                seen: Mutex::default(),
+            };
+            house.interfere(Arc::new(strikes));
+            unlink(house).await;
+            house.interfere(Arc::new(Peace));
+            install(house, ACCOUNT).await;
         }
         Before::Leased => {
             let strikes = Strikes {
@@ -308,6 +358,12 @@ async fn prepare(house: &House, before: Before) {
     sleep(Duration::from_secs(2)).await;
 }
 
+async fn unlink(house: &House) {
+    let link = house.world.all().kept.links().next().cloned().expect("a link");
+    let process = house.world.process();
+    let _unlinked = process.run(house.unlink(&process, link)).await;
+}
+
 fn first_grant(house: &House) -> Option<(GrantId, u64)> {
     let all = house.world.all();
     let grant = all.kept.grants().find(|grant| grant.tokens.is_some())?;
@@ -317,9 +373,14 @@ fn first_grant(house: &House) -> Option<(GrantId, u64)> {
 async fn walk(house: &mut House, walk: Walk) {
     let process = house.world.process();
     match walk {
-        Walk::Exchange | Walk::ExchangeAndOn | Walk::LinkBeforeResolved => {
+        Walk::Exchange | Walk::ExchangeLate | Walk::ExchangeAndOn | Walk::LinkBeforeResolved => {
+            let time_out = house.exchange_time_out;
+            if walk == Walk::ExchangeLate {
+                house.exchange_time_out = Duration::from_secs(30);
+            }
             let code = house.world.all().ring.install(&account(ACCOUNT), house.world.now());
             let _exchanged = process.run(house.exchange(&process, &code)).await;
+            house.exchange_time_out = time_out;
             if walk == Walk::LinkBeforeResolved {
                 link(house, ACCOUNT, USER).await;
             } else {
@@ -393,9 +454,17 @@ async fn walk(house: &mut House, walk: Walk) {
             house.epoch = 2;
             house.minute(&process, Duration::from_secs(25 * 3600)).await;
         }
-        Walk::Unlink => {
-            let link = house.world.all().kept.links().next().cloned().expect("a link");
-            let _unlinked = process.run(house.unlink(&process, link)).await;
+        Walk::Unlink => unlink(house).await,
+        Walk::SetUp => {
+            for status in [SetUp::Completed, SetUp::Awaiting, SetUp::Completed] {
+                let link = house.world.all().kept.links().next().cloned().expect("a link");
+                // Two at once: one finds the link changed.
+                let (one, other) = (house.world.process(), house.world.process());
+                tokio::join!(
+                    one.run(house.set_up(&one, link.clone(), status)),
+                    other.run(house.set_up(&other, link, status))
+                );
+            }
         }
     }
     // What other processes were begun comes to its end.
@@ -421,7 +490,7 @@ fn run(scenario: &Scenario, character: Character, strikes: &BTreeMap<usize, Faul
         });
         house.interfere(Arc::clone(&struck) as Arc<dyn Interference>);
         walk(&mut house, scenario.walk).await;
-        recover(&house).await;
+        recover(&house).await?;
         let lost = hold(&house).await?;
         try_again(&house, scenario, !strikes.is_empty()).await?;
         let calls = struck.seen.lock().expect("nobody panics with it").clone();
@@ -440,6 +509,7 @@ async fn try_again(house: &House, scenario: &Scenario, is_struck: bool) -> Resul
         | Walk::LinkAndOn
         | Walk::LinkTwice
         | Walk::Exchange
+        | Walk::ExchangeLate
         | Walk::ExchangeAndOn
         | Walk::LinkBeforeResolved
         | Walk::LinkRefused
@@ -464,6 +534,16 @@ async fn try_again(house: &House, scenario: &Scenario, is_struck: bool) -> Resul
                 let process = house.world.process();
                 let link = house.world.all().kept.links().next().cloned().ok_or("no link")?;
                 house.unlink(&process, link).await;
+            }
+        }
+        Walk::SetUp => {
+            // Whatever was lost on the way: asked again, it is done.
+            let link = house.world.all().kept.links().next().cloned().ok_or("no link")?;
+            let process = house.world.process();
+            if link.status != LinkStatus::RelinkRequired
+                && process.run(house.set_up(&process, link, SetUp::Completed)).await != Some(true)
+            {
+                return Err("the link can't be completed".to_owned());
             }
         }
         Walk::LinkByAnother => {
@@ -730,6 +810,15 @@ fn whatever_dies_or_fails_at_any_point_nothing_is_lost_outside_the_window() {
         "no scenario comes by these calls:\n{}",
         missed.join("\n")
     );
+    let spared: Vec<String> = points
+        .iter()
+        .flat_map(|point| {
+            let (struck, faults) = (&found.struck[point], found.faults[point]);
+            let spared = faults.iter().filter(|fault| !struck.contains(*fault));
+            spared.map(move |fault| format!("{}:{} {fault:?}", point.0, point.1))
+        })
+        .collect();
+    assert!(spared.is_empty(), "these faults strike nobody:\n{}", spared.join("\n"));
     let walks = found.struck.keys().filter(|(file, _)| WALKS.contains(&file.as_str()));
     let unknown: Vec<_> = walks.filter(|site| !points.contains(*site)).collect();
     assert!(unknown.is_empty(), "calls that the source does not show: {unknown:?}");

@@ -109,7 +109,11 @@ async fn worker(house: House) {
         let account = account(&format!("account-{home}"));
         match dice.below(20) {
             0 => installs(&house, &process, &account, dice).await,
-            1..=5 => links(&house, &process, &account, &format!("user-{home}")).await,
+            // Now and then it is somebody else of the household.
+            1..=5 => {
+                let user = if dice.below(6) == 0 { "guest" } else { "user" };
+                links(&house, &process, &account, &format!("{user}-{home}")).await;
+            }
             6..=12 => {
                 if let Some((id, _)) = some_grant(&house, &mut dice) {
                     let _served = process.run(house.call(&process, &id)).await;
@@ -199,7 +203,7 @@ fn run(seed: u64, character: Character) -> Result<Sum, String> {
         for worker in workers {
             worker.await.map_err(|error| error.to_string())?;
         }
-        recover(&house).await;
+        recover(&house).await?;
         let lost = hold(&house).await?;
         let all = house.world.all();
         Ok(Sum {
