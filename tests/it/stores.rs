@@ -3,13 +3,16 @@
 
 use jiff::Timestamp;
 use shared::audit::store::Audit;
+use shared::device::store::Devices;
 use shared::edge::clock;
 use shared::edge::queue::Queue;
+use shared::event::store::Events;
 use shared::grant::store::GrantTable;
 use shared::link::store::{LinkLedger, LinkTable};
 use simulation::contract::{Stores, all};
+use simulation::events;
 
-use crate::stack::alone_on_the_stack;
+use crate::stack::{alone_on_the_stack, on_the_stack};
 
 #[test]
 fn the_tables_keep_the_contract() {
@@ -27,6 +30,23 @@ fn the_tables_keep_the_contract() {
             grants,
             rescue: Queue::new(aws, &outputs.queues["rescue"]),
             now,
+        })
+        .await;
+    });
+}
+
+#[test]
+fn the_tables_of_events_and_devices_keep_the_contract() {
+    on_the_stack(async |stack| {
+        let (aws, tables) = (&stack.aws().config, &stack.outputs().tables);
+        let records = Events::new(aws, &tables["event"]);
+        let stores = events::contract::Stores {
+            records: records.clone(),
+            devices: Devices::new(aws, &tables["device"]),
+            now: Timestamp::from_millisecond(clock::now().as_millisecond()).expect("an instant of this century"),
+        };
+        events::contract::all(&stores, async |account| {
+            records.parked(account).await.expect("they are listed")
         })
         .await;
     });

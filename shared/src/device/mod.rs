@@ -65,6 +65,17 @@ impl Known {
         self.online.as_ref().is_some_and(|told| !told.is && told.by != LISTING)
     }
 
+    /// Whether what is known is the same as what this tells, whoever told it and when.
+    #[must_use]
+    pub fn agrees(&self, change: &Change) -> bool {
+        let same = |known: &Option<Told>, told: &Told| known.as_ref().is_some_and(|known| known.is == told.is);
+        match change {
+            Change::Present(told) => same(&self.present, told),
+            Change::Online(told) => same(&self.online, told),
+            Change::Doorbell => self.doorbell,
+        }
+    }
+
     /// When what we know was true: the newest of what was asked and what was told.
     #[must_use]
     pub fn as_of(&self) -> Option<Timestamp> {
@@ -209,6 +220,18 @@ mod tests {
         assert!(one.stands_against(&one.clone()));
         let other = told(1_000, "evt_b", true);
         assert!(other.stands_against(&one) && !one.stands_against(&other));
+    }
+
+    #[test]
+    fn something_newer_may_tell_the_same() {
+        let known = serde_json::json!({"account_id": "a", "device_id": "d"});
+        let mut known: Known = serde_json::from_value(known).unwrap();
+        let added = |is| Change::Present(told(1_000, "evt_a", is));
+        assert!(!known.agrees(&added(true)) && !known.agrees(&Change::Doorbell));
+        known.present = Some(told(2_000, LISTING, true));
+        assert!(known.agrees(&added(true)), "a listing has told the same since");
+        assert!(!known.agrees(&added(false)));
+        assert!(!known.agrees(&Change::Online(told(1, "evt_a", true))));
     }
 
     /// A hundred thousand orders, each with repeats, from a seed that is told when one of them ends elsewhere.

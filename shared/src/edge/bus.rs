@@ -14,7 +14,7 @@ pub const SOURCE: &str = "ring.partner";
 /// The bus did not take it. Try again later.
 #[derive(Debug, thiserror::Error)]
 #[error("the event bus is out of reach")]
-pub struct BusError(#[source] Cause);
+pub struct BusError(#[source] pub Cause);
 
 /// An event as it is published; its JSON Schema lies under `events/schemas/`.
 #[derive(Clone, Debug, PartialEq, Serialize)]

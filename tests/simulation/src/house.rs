@@ -267,7 +267,7 @@ impl House {
         self.settler(process).set_status(link, status, identifier).await.is_ok()
     }
 
-    fn settler(&self, process: &Twin) -> Settler<Simulated, Asks> {
+    pub(crate) fn settler(&self, process: &Twin) -> Settler<Simulated, Asks> {
         Settler {
             nature: process.clone(),
             grants: process.clone(),

@@ -18,6 +18,10 @@ pub enum Port {
     Ring,
     /// What follows from a link.
     Effects,
+    /// The queue of events, and quarantine.
+    Queue,
+    /// The bus.
+    Bus,
 }
 
 /// One call of a port.

@@ -103,6 +103,12 @@ impl Kept {
         self.grants.values()
     }
 
+    /// Puts a link there, by nobody's call.
+    pub fn put(&mut self, link: &Link) {
+        let changes = [Change::NewLink(link.clone(), None), Change::Give(link.clone())];
+        self.commit(&changes).expect("there is none of this account");
+    }
+
     /// All links.
     pub fn links(&self) -> impl Iterator<Item = &Link> {
         self.links.values()

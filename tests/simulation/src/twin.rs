@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use ring_partner::devices::DeviceId;
 use ring_partner::error::{Endpoint, NotSent, Unclear};
 use ring_partner::integrations::{Integration, IntegrationStatus};
 use ring_partner::nonce::Nonce;
@@ -65,6 +66,14 @@ pub struct Everything {
     pub ring: Truth,
     /// What the bus was told: (what, which account, under which id).
     pub announced: Vec<(String, String, String)>,
+    /// Events and devices.
+    pub events: crate::events::kept::Kept,
+    /// The queue of events, and quarantine.
+    pub queue: crate::events::queue::Queue,
+    /// What the bus was told of events, and when.
+    pub published: Vec<(Timestamp, Announcement)>,
+    /// Which devices Ring was asked about, when, and whether they were there.
+    pub asked: Vec<(AccountId, DeviceId, Timestamp, bool)>,
     /// Which family a grant is of.
     pub families: BTreeMap<GrantId, u64>,
     /// What may befall a call.
@@ -88,8 +97,8 @@ pub struct Twin {
 
 /// When a call happens.
 #[derive(Clone, Copy)]
-struct Moment {
-    now: Timestamp,
+pub(crate) struct Moment {
+    pub(crate) now: Timestamp,
     /// Nobody will know that it did.
     is_lost: bool,
 }
@@ -127,6 +136,10 @@ impl Twin {
             kept: Kept::default(),
             ring,
             announced: Vec::new(),
+            events: crate::events::kept::Kept::default(),
+            queue: crate::events::queue::Queue::default(),
+            published: Vec::new(),
+            asked: Vec::new(),
             families: BTreeMap::new(),
             interference,
             pairs: BTreeMap::new(),
@@ -186,7 +199,7 @@ impl Twin {
     }
 
     #[track_caller]
-    fn call(&self, port: Port, method: &'static str) -> Call {
+    pub(crate) fn call(&self, port: Port, method: &'static str) -> Call {
         Call {
             port,
             method,
@@ -197,7 +210,7 @@ impl Twin {
 
     /// One call: it takes its time, and may be interfered with. `failed` is the error of a call that did not happen, or
     /// whose answer is lost.
-    async fn happen<T, E>(
+    pub(crate) async fn happen<T, E>(
         &self,
         call: Call,
         failed: impl Fn(Fault) -> E,
@@ -308,11 +321,11 @@ impl Everything {
     }
 }
 
-fn unavailable() -> StoreError {
+pub(crate) fn unavailable() -> StoreError {
     StoreError::Unavailable("the simulated table is out of reach".into())
 }
 
-fn no_queue(_: Fault) -> QueueError {
+pub(crate) fn no_queue(_: Fault) -> QueueError {
     QueueError("the simulated queue is out of reach".into())
 }
 
@@ -707,7 +720,7 @@ impl Integrations for Twin {
 
 impl Twin {
     /// A call of Ring's API.
-    async fn ring_call<T>(
+    pub(crate) async fn ring_call<T>(
         &self,
         call: Call,
         endpoint: Endpoint,
@@ -893,9 +906,14 @@ impl Effects for Twin {
     }
 
     #[track_caller]
-    fn release_parked(&self, _account: &AccountId) -> impl Future<Output = Result<(), SettleError>> + Send {
+    fn release_parked(&self, account: &AccountId) -> impl Future<Output = Result<(), SettleError>> + Send {
         let call = self.call(Port::Effects, "effects.release_parked");
-        self.effect(call, |_| {})
+        let now = self.now();
+        self.effect(call, move |all| {
+            for id in all.events.parked(account) {
+                all.queue.send(crate::events::queue::Content::Resume(id), now);
+            }
+        })
     }
 
     #[track_caller]

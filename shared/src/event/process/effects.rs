@@ -181,7 +181,16 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
         let Some(change) = device::change(record) else {
             return Ok(None);
         };
-        let known = self.devices.tell(&link.account_id, device, &change).await?;
+        let account = &link.account_id;
+        let known = match self.devices.tell(account, device, &change).await? {
+            Some(known) => Some(known),
+            // Something newer may have told the same: a listing, or Ring's answer about a device that was added, which an
+            // attempt before this one has kept. Then what follows from the state is still to be done.
+            None => {
+                let known = self.devices.get(account, device).await?;
+                known.filter(|known| known.agrees(&change))
+            }
+        };
         if let Some(known) = &known {
             self.views.tell_device(known, self.settler.nature.now());
         }

@@ -8,12 +8,14 @@ use std::process::Command;
 
 use shared::edge::config::{Environment as _, Process};
 
+use crate::event_bugs;
+
 /// One bug: in which file, what is replaced, and by what.
-struct Bug {
-    what: &'static str,
-    file: &'static str,
-    right: &'static str,
-    wrong: &'static str,
+pub(crate) struct Bug {
+    pub(crate) what: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) right: &'static str,
+    pub(crate) wrong: &'static str,
 }
 
 const EXCHANGE: &str = "shared/src/grant/exchange.rs";
@@ -197,8 +199,8 @@ fn root() -> PathBuf {
 
 #[test]
 fn each_seeded_bug_is_a_change_of_the_source() {
-    assert!(BUGS.len() >= 12);
-    for bug in BUGS {
+    assert!(BUGS.len() >= 12 && event_bugs::BUGS.len() >= 12);
+    for bug in BUGS.iter().chain(event_bugs::BUGS) {
         let text = fs::read_to_string(root().join(bug.file)).expect("a source file");
         assert_eq!(text.matches(bug.right).count(), 1, "{}: {}", bug.file, bug.what);
         assert_ne!(bug.right, bug.wrong);
@@ -237,6 +239,7 @@ fn every_seeded_bug_is_caught() {
             .current_dir(&place)
             .env("CARGO_TARGET_DIR", target.join("target"))
             .env("SEEDS", "150")
+            .env("MANY_EVENTS", "200")
             .env("RUST_BACKTRACE", "0")
             .output()
             .expect("cargo runs");
@@ -245,7 +248,13 @@ fn every_seeded_bug_is_caught() {
     };
     let only = Process.get("BUG");
     let mut escaped = Vec::new();
-    for bug in BUGS {
+    let events = event_bugs::BUGS
+        .iter()
+        .map(|bug| (bug, &["event_points", "event_seeds", "twins"][..]));
+    let grants = BUGS
+        .iter()
+        .map(|bug| (bug, &["crash_points", "seeds::under", "twins", "good_codes"][..]));
+    for (bug, tests) in grants.chain(events) {
         if only.as_ref().is_some_and(|only| !bug.what.contains(only.as_str())) {
             continue;
         }
@@ -254,11 +263,13 @@ fn every_seeded_bug_is_caught() {
         fs::write(&path, right.replacen(bug.right, bug.wrong, 1)).expect("the bug is written");
         let (builds, said) = simulation(&["--no-run"]);
         assert!(builds, "the bug does not build: {}\n{said}", bug.what);
-        let (passes, said) = simulation(&["--", "crash_points", "seeds", "twins", "good_codes"]);
+        let mut arguments = vec!["--"];
+        arguments.extend(tests);
+        let (passes, said) = simulation(&arguments);
         fs::write(&path, right).expect("the bug is taken back");
         let first = said
             .lines()
-            .find(|line| line.contains(" under a ") || line.starts_with("seed ") || line.contains("contract.rs"));
+            .find(|line| line.contains(" under ") || line.starts_with("seed ") || line.contains("contract.rs"));
         println!("{}: {}", if passes { "ESCAPED" } else { "caught" }, bug.what);
         println!("    {}", first.unwrap_or("").chars().take(160).collect::<String>());
         if passes {

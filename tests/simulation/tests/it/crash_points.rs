@@ -25,10 +25,10 @@ use syn::visit::{self, Visit};
 use tokio::time::sleep;
 
 /// A place in the source: file and line.
-type Site = (String, u32);
+pub(crate) type Site = (String, u32);
 
 /// Records calls, and strikes some.
-struct Strikes {
+pub(crate) struct Strikes {
     /// The ordinal of the call from which on calls are looked at.
     from: usize,
     /// What strikes which call, counted from there.
@@ -36,6 +36,22 @@ struct Strikes {
     /// What strikes every call of a method until so many calls were made: a part of the scenario.
     besides: Vec<(&'static str, Fault, usize)>,
     seen: Mutex<Vec<Call>>,
+}
+
+impl Strikes {
+    pub(crate) fn new(from: usize, at: BTreeMap<usize, Fault>, besides: Vec<(&'static str, Fault, usize)>) -> Self {
+        Self {
+            from,
+            at,
+            besides,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// The calls so far.
+    pub(crate) fn seen(&self) -> Vec<Call> {
+        self.seen.lock().expect("nobody panics with it").clone()
+    }
 }
 
 impl Interference for Strikes {
@@ -607,7 +623,7 @@ struct Found {
     lines: Vec<String>,
 }
 
-fn site(call: &Call) -> Site {
+pub(crate) fn site(call: &Call) -> Site {
     (call.site.file().to_owned(), call.site.line())
 }
 
@@ -695,7 +711,8 @@ const WALKS: &[&str] = &[
 
 /// The fields and variables that hold a port, and the ports' methods.
 const HOLDERS: &[&str] = &[
-    "grants", "links", "keys", "client", "ring", "rescue", "effects", "counters",
+    "grants", "links", "keys", "client", "ring", "rescue", "effects", "counters", "records", "devices", "media",
+    "captures", "workers", "bus",
 ];
 
 /// Calls of ports in a file's syntax.
@@ -750,6 +767,8 @@ fn methods_of_ports(root: &Path) -> BTreeSet<String> {
     for file in [
         "shared/src/grant/ports.rs",
         "shared/src/link/ports.rs",
+        "shared/src/event/ports.rs",
+        "shared/src/capture/ports.rs",
         "shared/src/edge/quota.rs",
     ] {
         let text = std::fs::read_to_string(root.join(file)).expect("the ports' source");
@@ -765,11 +784,12 @@ fn methods_of_ports(root: &Path) -> BTreeSet<String> {
     methods
 }
 
-fn points_of_source() -> BTreeSet<Site> {
+/// The calls of ports in the source of these walks.
+pub(crate) fn points_of(walks: &[&str]) -> BTreeSet<Site> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let methods = methods_of_ports(&root);
     let mut all = BTreeSet::new();
-    for file in WALKS {
+    for file in walks {
         let text = std::fs::read_to_string(root.join(file)).expect("a walk's source");
         let mut points = Points {
             file,
@@ -798,7 +818,7 @@ fn whatever_dies_or_fails_at_any_point_nothing_is_lost_outside_the_window() {
     );
     println!("pairs are lost at: {:?}", found.windows);
 
-    let points = points_of_source();
+    let points = points_of(WALKS);
     assert!(points.len() > 60, "the source is read: {}", points.len());
     let missed: Vec<String> = points
         .iter()

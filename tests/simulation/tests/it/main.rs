@@ -1,7 +1,10 @@
-//! What must hold of tokens and links, whatever befalls the programs that keep them.
+//! What must hold of tokens, links and events, whatever befalls the programs that keep them.
 
 mod bugs;
 mod crash_points;
+mod event_bugs;
+mod event_points;
+mod event_seeds;
 mod seeds;
 mod storms;
 mod twins;

@@ -26,22 +26,22 @@ const WORKERS: u64 = 50;
 const GO_ON_FOR: Duration = Duration::from_secs(480);
 
 /// Numbers below bounds, out of random bits.
-struct Dice(u128);
+pub(crate) struct Dice(pub(crate) u128);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         let bound = u128::from(bound.max(1));
         let number = self.0 % bound;
         self.0 /= bound;
         u64::try_from(number).unwrap_or(0)
     }
 
-    fn millis(&mut self, bound: u64) -> Duration {
+    pub(crate) fn millis(&mut self, bound: u64) -> Duration {
         Duration::from_millis(self.below(bound))
     }
 
     /// Milliseconds below `bound`, and each so manieth time below `rare`.
-    fn mostly(&mut self, bound: u64, each: u64, rare: u64) -> Duration {
+    pub(crate) fn mostly(&mut self, bound: u64, each: u64, rare: u64) -> Duration {
         let bound = if self.below(each) == 0 { rare } else { bound };
         self.millis(bound)
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use shared::world::Nature as _;
 use simulation::contract::{Stores, all};
+use simulation::events;
 use simulation::house::House;
 use simulation::interference::Peace;
 use simulation::ring::Character;
@@ -18,4 +19,15 @@ async fn the_twins_keep_the_contract() {
         now: twin.now(),
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_twins_of_events_and_devices_keep_the_contract() {
+    let twin = House::new(1, Character::Strict, Arc::new(Peace)).world;
+    let stores = events::contract::Stores {
+        records: twin.clone(),
+        devices: twin.clone(),
+        now: twin.now(),
+    };
+    events::contract::all(&stores, async |account| twin.all().events.parked(account)).await;
 }
