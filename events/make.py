@@ -43,6 +43,34 @@ POLICY = {
     "privacy_zones": "obscure",
 }
 
+SESSION = "live_0123456789abcdef0123456789abcdef"
+# A player's, of which nobody is at the other end: only what Ring looks at is true of it.
+OFFER = "\r\n".join(
+    [
+        "v=0",
+        "o=- 4611731400430051336 2 IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+        "a=group:BUNDLE 0",
+        "m=video 9 UDP/TLS/RTP/SAVPF 102",
+        "c=IN IP4 0.0.0.0",
+        "a=mid:0",
+        "a=recvonly",
+        "a=rtcp-mux",
+        "a=ice-ufrag:EsAw",
+        "a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1",
+        "a=fingerprint:sha-256 " + ":".join(["AB"] * 32),
+        "a=setup:actpass",
+        "a=rtpmap:102 H264/90000",
+        "a=rtcp-fb:102 nack",
+        "a=rtcp-fb:102 nack pli",
+        "a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+        "a=candidate:1 1 udp 2122260223 192.0.2.7 50000 typ host",
+        "a=end-of-candidates",
+        "",
+    ]
+)
+
 REGION = "us-east-1"
 AWS_ACCOUNT = "123456789012"
 API_ID = "a1b2c3d4e5"
@@ -192,12 +220,15 @@ def media_fetch():
     wanted = json.dumps({"medium_id": medium_id(CLIP)}, separators=(",", ":"))
     yield "media-fetch/medium", from_queue("media", [message(wanted, epoch_ms(NOW), group=derived("acc", ACCOUNT))])
     # What the hourly rule sends.
+    # What is sent before a live session is opened, and comes when its time is over.
+    close = json.dumps({"close_session": {"account_id": ACCOUNT, "session_id": SESSION}}, separators=(",", ":"))
+    yield "media-fetch/close_session", from_queue("media", [message(close, epoch_ms(NOW), group=derived("acc", ACCOUNT))])
     yield "media-fetch/sweep", from_queue("media", [message('{"sweep":"due"}', epoch_ms(NOW))])
 
 
 def partner_api():
     def called(name, method, rest, body=None, **request):
-        body = None if body is None else json.dumps(body)
+        body = body if body is None or isinstance(body, str) else json.dumps(body)
         return f"partner-api/{name}", through_gateway(
             method + " /v1/{proxy+}", f"/v1/{rest}", parameters={"proxy": rest}, body=body, claims=CLAIMS, **request
         )
@@ -223,6 +254,10 @@ def partner_api():
     yield called("set_policy", "PUT", f"{device}/policy", POLICY)
     yield called("set_policies", "PUT", "policies", {"devices": [DEVICE], "policy": POLICY})
     yield called("set_policy_too_long", "PUT", f"{device}/policy", POLICY | {"duration": 900_001})
+    yield called("live", "POST", f"{device}/live", OFFER, media_type="application/sdp", in_base64=True)
+    yield called("live_without_candidates", "POST", f"{device}/live", OFFER.replace("a=candidate", "a=x-candidate"), media_type="application/sdp", in_base64=True)
+    yield called("live_as_json", "POST", f"{device}/live", {"sdp": OFFER})
+    yield called("close_live", "DELETE", f"live/{SESSION}")
     yield called("device_media", "GET", f"{device}/media", query="limit=10")
     yield called("medium", "GET", medium)
     yield called("delete_medium", "DELETE", medium)

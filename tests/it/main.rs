@@ -11,6 +11,7 @@ mod fuzz;
 mod grants;
 mod intake;
 mod journey;
+mod live;
 mod ops;
 mod published;
 mod roles;
@@ -19,3 +20,6 @@ mod silence;
 mod stack;
 mod stores;
 mod traps;
+#[path = "../ring-simulator/tests/it/viewer.rs"]
+#[expect(dead_code, reason = "the offline Ring's own tests use more of it")]
+mod viewer;

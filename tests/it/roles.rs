@@ -31,7 +31,13 @@ const RIGHTS: [(Right, &[&str]); 8] = [
     // Those that call Ring.
     (
         Open("access"),
-        &["account-link", "event-processor", "media-fetch", "token-refresh"],
+        &[
+            "account-link",
+            "event-processor",
+            "media-fetch",
+            "partner-api",
+            "token-refresh",
+        ],
     ),
     (Open("nonce"), &["token-refresh"]),
     (Seal("refresh"), &["token-exchange", "token-refresh"]),

@@ -382,7 +382,9 @@ impl Scene {
         for name in ["plain", "in_base64", "mixed", "resume", "replay"] {
             self.says(&format!("event-processor/{name}"), taken.clone()).await;
         }
-        self.says("media-fetch/sweep", taken).await;
+        self.says("media-fetch/sweep", taken.clone()).await;
+        // No such session is open.
+        self.says("media-fetch/close_session", taken).await;
         // Nothing of this stack was due in February 2026.
         let minute = json!({ "resolved": 0, "renewed": 0, "ended": 0, "settled": 0, "failed": 0 });
         self.says("token-refresh/schedule", minute).await;
@@ -425,6 +427,15 @@ impl Scene {
             json!({ "status": 202, "body": { "kind": "capture", "device_id": DEVICE } }),
         )
         .await;
+
+        // It is open until its account is unlinked.
+        self.says("partner-api/live", json!({ "status": 201 })).await;
+        self.says("partner-api/live", problem(409, "session-open")).await;
+        self.says("partner-api/live_without_candidates", problem(422, "unusable-offer"))
+            .await;
+        self.says("partner-api/live_as_json", problem(415, "unsupported-media-type"))
+            .await;
+        self.says("partner-api/close_live", problem(404, "not-found")).await;
 
         let asked = self
             .says(

@@ -28,6 +28,8 @@ use ring_partner::nonce::{LinkTime, Nonce};
 use serde::{Deserialize, Serialize};
 use shared::audit::store::Audit;
 use shared::audit::{Deed, Entry};
+use shared::capture::session::live::Closer;
+use shared::capture::session::store::SessionTable;
 use shared::device::store::Devices;
 use shared::edge::bus::Bus;
 use shared::edge::function::Function;
@@ -114,6 +116,10 @@ impl App {
                 links: links.clone(),
                 effects: Downstream {
                     audit: audit.clone(),
+                    live: Closer {
+                        sessions: SessionTable::new(aws, &config.devices_table),
+                        ring: ring.clone(),
+                    },
                     devices: Devices::new(aws, config.devices_table),
                     events: Events::new(aws, config.events_table),
                     events_queue: Queue::new(aws, config.events_queue_url),

@@ -14,6 +14,8 @@ use base64::engine::general_purpose::STANDARD;
 pub use config::Config;
 use lambda_runtime::{Error, LambdaEvent};
 use shared::audit::store::Audit;
+use shared::capture::session::live::Closer;
+use shared::capture::session::store::SessionTable;
 use shared::capture::store::Slots;
 use shared::device::store::Devices;
 use shared::edge::batch::{self, BASE64, ENCODING, Outcome, Source};
@@ -59,6 +61,11 @@ impl EventProcessor {
         let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
         let grants = GrantTable::new(aws, config.grants_table);
         let audit = Audit::new(aws, config.audit_table, config.audit_retention_days);
+        let ring = config.ring.client()?;
+        let live = Closer {
+            sessions: SessionTable::new(aws, &config.devices_table),
+            ring: ring.clone(),
+        };
         let devices = Devices::new(aws, config.devices_table);
         let events = Events::new(aws, &config.events_table);
         let events_queue = Queue::new(aws, config.events_queue_url);
@@ -79,12 +86,13 @@ impl EventProcessor {
                     effects: Downstream {
                         audit,
                         devices: devices.clone(),
+                        live,
                         events: events.clone(),
                         events_queue,
                         bus: bus.clone(),
                         watch: None,
                     },
-                    ring: config.ring.client()?,
+                    ring,
                     access: Access::new(grants, Vault::new(Kms::new(aws, config.token_key_id)), refresh),
                 },
                 records: events,

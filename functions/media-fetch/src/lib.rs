@@ -1,4 +1,4 @@
-//! A media request -> Ring -> S3; and, once an hour, what has come due.
+//! A media request -> Ring -> S3; once an hour, what has come due; and the end of live sessions that nobody has closed.
 //!
 //! The medium is taken, streamed from Ring into the bucket in bounded memory, described honestly (what was asked for,
 //! what it truly is), and told to the bus. What Ring does not have yet is asked for again at 5, 15, 45 and 120 s; what
@@ -18,6 +18,10 @@ use ring_partner::Ring;
 use ring_partner::error::Decision;
 use ring_partner::media::Media as RingMedia;
 use serde::Serialize;
+use shared::capture::session::Close;
+use shared::capture::session::live::{CloseFailure, Closer};
+use shared::capture::session::ports::Sessions as _;
+use shared::capture::session::store::SessionTable;
 use shared::device::store::Devices;
 use shared::device::{Known, Mark};
 use shared::edge::batch::{self, Outcome, Source, received};
@@ -69,6 +73,7 @@ pub struct MediaFetch {
     policies: Policies,
     regions: Regions,
     bus: Bus,
+    live: Closer<SessionTable, Ring>,
     ring: Ring,
     access: Access<Deployed, Function>,
 }
@@ -86,6 +91,8 @@ enum Undone {
     Queue(#[from] QueueError),
     #[error(transparent)]
     Call(#[from] CallError),
+    #[error(transparent)]
+    Close(#[from] CloseFailure),
 }
 
 /// What a failed attempt means for its medium.
@@ -105,6 +112,8 @@ impl MediaFetch {
     /// A media fetch with these settings.
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, ring_partner::client::SettingsError> {
         let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
+        let ring = config.ring.client()?;
+        let devices_table = config.devices_table;
         Ok(Self {
             source: Source {
                 queue: Queue::new(aws, config.media_queue_url),
@@ -113,11 +122,15 @@ impl MediaFetch {
             media: Media::new(aws, config.media_table),
             archive: Archive::new(aws, config.media_bucket),
             links: LinkTable::new(aws, config.links_table),
-            policies: Policies::new(aws, &config.devices_table),
-            devices: Devices::new(aws, config.devices_table),
+            policies: Policies::new(aws, &devices_table),
+            devices: Devices::new(aws, &devices_table),
             regions: config.privacy_regions,
             bus: Bus::new(aws, config.event_bus_name),
-            ring: config.ring.client()?,
+            live: Closer {
+                sessions: SessionTable::new(aws, &devices_table),
+                ring: ring.clone(),
+            },
+            ring,
             access: Access::new(
                 GrantTable::new(aws, config.grants_table),
                 Vault::new(Kms::new(aws, config.token_key_id)),
@@ -139,6 +152,7 @@ impl MediaFetch {
         let done = match serde_json::from_str(body) {
             Ok(Job::Fetch { medium_id }) => self.medium(&medium_id, received(message)).await,
             Ok(Job::Sweep { .. }) => self.sweep().await,
+            Ok(Job::Close { close_session }) => self.close_session(&close_session).await,
             Err(_) => return Outcome::Discard("no request for a medium"),
         };
         done.unwrap_or_else(|error| {
@@ -274,6 +288,28 @@ impl MediaFetch {
         }
         self.media.waits_no_more(account, device, &medium.id).await?;
         Ok(Outcome::RetryAfter(Duration::from_secs(1)))
+    }
+
+    /// Closes a live session that nobody has closed, now that its time is over.
+    async fn close_session(&self, close: &Close) -> Result<Outcome, Undone> {
+        let account = &close.account_id;
+        let Some(session) = self.live.sessions.get(account, &close.session_id).await? else {
+            return Ok(Outcome::Done);
+        };
+        let Some(link) = self.links.of_account(account).await? else {
+            // The tokens went with the link: it ends by itself.
+            self.live.wait_out(session, clock::now()).await?;
+            return Ok(Outcome::Done);
+        };
+        let closed = self.live.close(session, &link.grant_id, &self.access, clock::now());
+        match closed.await {
+            Ok(()) => Ok(Outcome::Done),
+            Err(CloseFailure::EndsByItself { until }) => {
+                let left = until.duration_since(clock::now()).unsigned_abs();
+                Ok(Outcome::RetryAfter(left.max(Duration::from_secs(1))))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Looks at all that has come due.
@@ -493,6 +529,7 @@ fn verdict(error: &Undone, medium: &Medium, tries: u32, back: Option<i64>, now: 
         | Undone::Store(_)
         | Undone::Archive(_)
         | Undone::Queue(_)
+        | Undone::Close(_)
         | Undone::Bus(_) => {
             return again("unavailable");
         }

@@ -1,11 +1,23 @@
 //! What the partner API reads from its environment.
 
-use shared::edge::config::{ConfigError, Environment, parsed_or_empty, required};
+use std::time::Duration;
+
+use shared::edge::config::{ConfigError, Environment, RingConfig, parsed, parsed_or_empty, required};
 use shared::policy::Regions;
 
 /// The settings.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where Ring is.
+    pub ring: RingConfig,
+    /// `GRANTS_TABLE`.
+    pub grants_table: String,
+    /// `TOKEN_KEY_ID`: the KMS key that tokens are sealed under.
+    pub token_key_id: String,
+    /// `TOKEN_REFRESH_FUNCTION`: who renews tokens.
+    pub token_refresh_function: String,
+    /// `LIVE_LIMIT_SECONDS`: how long a live session lasts at the most of a device of which nothing is known.
+    pub live_limit: Duration,
     /// `LINKS_TABLE`.
     pub links_table: String,
     /// `DEVICES_TABLE`.
@@ -28,6 +40,11 @@ impl Config {
     /// Reads all of them, or names the one that is missing.
     pub fn read(env: &impl Environment) -> Result<Self, ConfigError> {
         Ok(Self {
+            ring: RingConfig::read(env)?,
+            grants_table: required(env, "GRANTS_TABLE")?,
+            token_key_id: required(env, "TOKEN_KEY_ID")?,
+            token_refresh_function: required(env, "TOKEN_REFRESH_FUNCTION")?,
+            live_limit: parsed(env, "LIVE_LIMIT_SECONDS").map(Duration::from_secs)?,
             links_table: required(env, "LINKS_TABLE")?,
             devices_table: required(env, "DEVICES_TABLE")?,
             events_table: required(env, "EVENTS_TABLE")?,

@@ -9,40 +9,55 @@
 //! | `POST /v1/devices/{device}/captures` | 202 the medium, which will be recorded |
 //! | `GET /v1/devices/{device}/media` · `GET /v1/media/{id}` | 200 media, with a URL when stored |
 //! | `DELETE /v1/media/{id}` | 204 |
+//! | `POST /v1/devices/{device}/live` · `DELETE /v1/live/{session}` | 201 the answer to a WHEP player's offer · 200 |
 //!
-//! Everything is answered from what we keep: no route here waits for Ring. Each is asked by a signed-in user and reaches
+//! Everything but live video is answered from what we keep: no other route here waits for Ring. Each is asked by a signed-in user and reaches
 //! only what belongs to the Ring accounts linked to them; anything else is a 404, as if it did not exist.
 
 mod captures;
 mod config;
 mod devices;
 mod events;
+mod live;
 mod media;
 mod policies;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 pub use config::Config;
+use ring_partner::Ring;
+use ring_partner::client::SettingsError;
 use ring_partner::devices::DeviceId;
+use shared::capture::session::live::{Closer, LiveSessions};
+use shared::capture::session::store::SessionTable;
 use shared::capture::store::Slots;
 use shared::device::Known;
 use shared::device::store::Devices;
 use shared::edge::aws;
+use shared::edge::function::Function;
 use shared::edge::gateway::{SignedIn, not_found};
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::queue::Queue;
 use shared::event::store::Events;
+use shared::grant::access::Access;
+use shared::grant::store::GrantTable;
+use shared::grant::vault::{Kms, Vault};
 use shared::link::Link;
 use shared::link::store::LinkTable;
 use shared::media::archive::Archive;
 use shared::media::store::Media;
 use shared::policy::store::Policies;
 use shared::policy::{Regions, Shown};
+use shared::world::Deployed;
 
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
+
+/// How long a renewed token is waited for: what is left of the gateway's 30 s when Ring has had its time for a live session.
+const REFRESH_WITHIN: Duration = Duration::from_secs(8);
 
 /// What the routes work with.
 #[derive(Debug)]
@@ -57,13 +72,28 @@ pub struct App {
     regions: Regions,
     captures: Slots,
     captures_queue: Queue,
+    live: LiveSessions<SessionTable, Ring, Queue>,
+    access: Access<Deployed, Function>,
 }
 
 impl App {
     /// An app with these settings.
-    #[must_use]
-    pub fn new(aws: &aws::SdkConfig, config: Config) -> Self {
-        Self {
+    pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, SettingsError> {
+        let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
+        Ok(Self {
+            live: LiveSessions {
+                closer: Closer {
+                    sessions: SessionTable::new(aws, &config.devices_table),
+                    ring: config.ring.client()?,
+                },
+                reminders: Queue::new(aws, &config.media_queue_url),
+                usual: config.live_limit,
+            },
+            access: Access::new(
+                GrantTable::new(aws, config.grants_table),
+                Vault::new(Kms::new(aws, config.token_key_id)),
+                refresh,
+            ),
             links: LinkTable::new(aws, config.links_table),
             policies: Policies::new(aws, &config.devices_table),
             devices: Devices::new(aws, config.devices_table),
@@ -74,7 +104,7 @@ impl App {
             media: Media::new(aws, config.media_table),
             media_queue: Queue::new(aws, config.media_queue_url),
             archive: Archive::new(aws, config.media_bucket),
-        }
+        })
     }
 
     async fn links_of(&self, user: &SignedIn) -> Result<Vec<Link>, Problem> {
@@ -142,6 +172,11 @@ pub fn router(app: App) -> Router {
         .route(
             "/v1/policies",
             put(policies::set_many).fallback(async || Problem::method_not_allowed("PUT")),
+        )
+        .route("/v1/devices/{device}/live", post(live::open).fallback(only_post))
+        .route(
+            "/v1/live/{session}",
+            delete(live::close).fallback(async || Problem::method_not_allowed("DELETE")),
         )
         .route("/v1/devices/{device}/media", get(media::of_device).fallback(only_get))
         .route("/v1/events", get(events::of_user).fallback(only_get))

@@ -8,6 +8,6 @@ use shared::edge::{aws, config::Process, gateway, telemetry};
 async fn main() -> Result<(), Error> {
     telemetry::init(SERVICE, &Process);
     let config = Config::read(&Process)?;
-    let app = App::new(&aws::config().await, config);
+    let app = App::new(&aws::config().await, config)?;
     run(gateway::as_meant(router(app))).await
 }

@@ -23,6 +23,8 @@ use ring_partner::oauth::TokenError;
 use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 use shared::audit::store::Audit;
+use shared::capture::session::live::Closer;
+use shared::capture::session::store::SessionTable;
 use shared::device::store::Devices;
 use shared::edge::batch::{Outcome, Source, received};
 use shared::edge::bus::Bus;
@@ -245,6 +247,10 @@ impl Program {
             ring: ring(pace.links, 1)?,
             effects: Downstream {
                 audit,
+                live: Closer {
+                    sessions: SessionTable::new(aws, &config.devices_table),
+                    ring: ring(pace.links, 1)?,
+                },
                 devices: Devices::new(aws, config.devices_table),
                 events: events.clone(),
                 events_queue: Queue::new(aws, config.events_queue_url),

@@ -1,6 +1,7 @@
 //! A capture: live video of a device, recorded. What is asked for is a medium of its own kind; that a device is captured by one
 //! at a time is its *slot*, which says until when, and whether to stop. This file begins, prolongs and stops captures, over
-//! [`ports`]; it opens no session: that is `stream-capture`, which reads the medium and the slot. [`store`] keeps slots.
+//! [`ports`]; it opens no session: that is `stream-capture`, which reads the medium and the slot. [`store`] keeps slots;
+//! [`session`] is a viewer's live session.
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::event;
 use crate::media::{Medium, MediumId, Progress, Request};
 
 pub mod ports;
+pub mod session;
 pub mod store;
 
 use ports::Captures;

@@ -28,14 +28,20 @@ pub enum ProblemType {
     LinkTaken,
     /// 409: Ring refuses the account's tokens; its user has to link again.
     RelinkRequired,
+    /// The route answers in no media type that is accepted.
+    NotAcceptable,
     /// The device is offline.
     DeviceOffline,
+    /// The device has a live session already.
+    SessionOpen,
     /// The link request is older than Ring allows.
     LinkExpired,
     /// The body is too large.
     PayloadTooLarge,
     /// The body's media type is not taken here.
     UnsupportedMediaType,
+    /// The offer of a live session can't be used.
+    UnusableOffer,
     /// Too many requests of this user.
     RateLimited,
     /// Our fault.
@@ -48,7 +54,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// All of them, for tests and documents.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidRequest,
         Self::SignatureInvalid,
         Self::LinkTimeInvalid,
@@ -59,10 +65,13 @@ impl ProblemType {
         Self::MethodNotAllowed,
         Self::LinkTaken,
         Self::RelinkRequired,
+        Self::NotAcceptable,
         Self::DeviceOffline,
+        Self::SessionOpen,
         Self::LinkExpired,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
+        Self::UnusableOffer,
         Self::RateLimited,
         Self::Internal,
         Self::RingUnavailable,
@@ -110,7 +119,17 @@ impl ProblemType {
                 StatusCode::CONFLICT,
                 "The Ring account has to be linked again",
             ),
+            Self::NotAcceptable => (
+                "not-acceptable",
+                StatusCode::NOT_ACCEPTABLE,
+                "There is no answer of an accepted media type",
+            ),
             Self::DeviceOffline => ("device-offline", StatusCode::CONFLICT, "The device is offline"),
+            Self::SessionOpen => (
+                "session-open",
+                StatusCode::CONFLICT,
+                "The device has a live session already",
+            ),
             Self::LinkExpired => ("link-expired", StatusCode::GONE, "The link request has expired"),
             Self::PayloadTooLarge => (
                 "payload-too-large",
@@ -121,6 +140,11 @@ impl ProblemType {
                 "unsupported-media-type",
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "The media type is not supported",
+            ),
+            Self::UnusableOffer => (
+                "unusable-offer",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The offer can't be used",
             ),
             Self::RateLimited => ("rate-limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
             Self::Internal => (

@@ -59,7 +59,7 @@ pub enum RefreshOutcome {
 }
 
 /// Renews pairs: `token-refresh`, or whoever asks it to.
-pub trait Refresh {
+pub trait Refresh: Send + Sync {
     /// Renews the pair, unless it is of a later generation already.
     fn refresh(&self, request: &RefreshRequest) -> impl Future<Output = RefreshOutcome> + Send;
 }

@@ -1,13 +1,18 @@
 //! What follows from a link, as it is deployed: an entry in the audit trail, devices in their table, parked events back in their queue, the bus told.
 
 use jiff::Timestamp;
+use ring_partner::Ring;
 use ring_partner::devices::Device;
 use ring_partner::users::AccountId;
 
+use super::Link;
 use super::ports::Effects;
 use super::settle::SettleError;
 use crate::audit::Entry;
 use crate::audit::store::Audit;
+use crate::capture::session::live::Closer;
+use crate::capture::session::ports::Bearer;
+use crate::capture::session::store::SessionTable;
 use crate::device::store::Devices;
 use crate::edge::bus::{Announcement, Bus};
 use crate::edge::queue::Queue;
@@ -22,6 +27,8 @@ pub struct Downstream {
     pub audit: Audit,
     /// The devices of linked accounts.
     pub devices: Devices,
+    /// Their live sessions.
+    pub live: Closer<SessionTable, Ring>,
     /// Events that came before their link.
     pub events: Events,
     /// Where those go back to.
@@ -53,7 +60,13 @@ impl Effects for Downstream {
         Ok(())
     }
 
+    async fn close_sessions(&self, link: &Link, tokens: &impl Bearer, now: Timestamp) -> Result<(), SettleError> {
+        let closed = self.live.close_all(&link.account_id, &link.grant_id, tokens, now);
+        Ok(closed.await?)
+    }
+
     async fn forget_devices(&self, account: &AccountId) -> Result<(), SettleError> {
+        self.live.sessions.forget_account(account).await?;
         Ok(self.devices.forget_account(account).await?)
     }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::Link;
 use super::settle::SettleError;
 use crate::audit::Entry;
+use crate::capture::session::ports::Bearer;
 use crate::edge::bus::Announcement;
 use crate::edge::table::StoreError;
 use crate::grant::Grant;
@@ -144,6 +145,14 @@ pub trait Effects: Clone + Debug + Send + Sync + 'static {
         account: &AccountId,
         devices: Vec<Device>,
         asked_at: Timestamp,
+    ) -> impl Future<Output = Result<(), SettleError>> + Send;
+
+    /// Closes the live sessions of a link's account, as far as that can be done.
+    fn close_sessions(
+        &self,
+        link: &Link,
+        tokens: &impl Bearer,
+        now: Timestamp,
     ) -> impl Future<Output = Result<(), SettleError>> + Send;
 
     /// Forgets an account's devices.

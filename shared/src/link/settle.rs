@@ -203,9 +203,17 @@ impl<W: World, R: Refresh> Settler<W, R> {
         self.links.commit(changes, now).await
     }
 
-    /// Unlinks: both tokens go and the user loses it in one moment. What remains is settled then, or later by
+    /// Unlinks: live sessions are closed, then both tokens go and the user loses it in one moment. What remains is settled then, or later by
     /// `token-refresh`.
     pub async fn unlink(&self, link: Link, why: EndReason) -> Result<(), StoreError> {
+        // While there is a token to do it with. Those that stay open end by themselves within a minute.
+        let now = self.nature.now();
+        if let Err(error) = self.effects.close_sessions(&link, &self.access, now).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "live sessions of a link are not closed before it is unlinked"
+            );
+        }
         let unlinked = self.mark_unlinked(link, why).await?;
         if let Err(error) = self.settle(unlinked).await {
             tracing::warn!(

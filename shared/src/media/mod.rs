@@ -10,6 +10,7 @@ use ring_partner::media::{ClipRequest, ImageFormat, SnapshotRequest};
 use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
+use crate::capture::session::Close;
 use crate::edge::bus::Announcement;
 use crate::edge::clock::signed;
 use crate::edge::key;
@@ -310,6 +311,11 @@ pub enum Job {
         /// Always `due`.
         sweep: Sweep,
     },
+    /// A live session whose time is over, to be closed if nobody has done it.
+    Close {
+        /// Which one.
+        close_session: Close,
+    },
 }
 
 /// The one word of a sweep.
@@ -542,10 +548,14 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_in_the_queue_is_a_medium_or_a_sweep() {
+    fn what_lies_in_the_queue_is_a_medium_a_sweep_or_a_session_to_close() {
         let job = |body: &str| serde_json::from_str::<Job>(body).ok();
         assert!(matches!(job(r#"{"medium_id":"med_1"}"#), Some(Job::Fetch { .. })));
         assert_eq!(job(r#"{"sweep":"due"}"#), Some(Job::Sweep { sweep: Sweep::Due }));
+        assert!(matches!(
+            job(r#"{"close_session":{"account_id":"a","session_id":"live_1"}}"#),
+            Some(Job::Close { .. })
+        ));
         assert_eq!(job(r#"{"sweep":"all"}"#), None);
     }
 

@@ -19,6 +19,7 @@ use ring_partner::users::{AccountId, User};
 use ring_partner::{Device, Error};
 use sha2::{Digest as _, Sha256};
 use shared::audit::Entry;
+use shared::capture::session::ports::Bearer;
 use shared::edge::bus::Announcement;
 use shared::edge::clock::signed;
 use shared::edge::queue::QueueError;
@@ -896,6 +897,17 @@ impl Effects for Twin {
         _asked_at: Timestamp,
     ) -> impl Future<Output = Result<(), SettleError>> + Send {
         let call = self.call(Port::Effects, "effects.keep_listing");
+        self.effect(call, |_| {})
+    }
+
+    #[track_caller]
+    fn close_sessions(
+        &self,
+        _link: &Link,
+        _tokens: &impl Bearer,
+        _now: Timestamp,
+    ) -> impl Future<Output = Result<(), SettleError>> + Send {
+        let call = self.call(Port::Effects, "effects.close_sessions");
         self.effect(call, |_| {})
     }
 

@@ -6,7 +6,7 @@ use http::{Method, StatusCode, header};
 
 use super::transport::{Call, Transport, whole_by};
 use crate::error::{Endpoint, NotSent, text_header};
-use crate::whep::{LONGEST_DESCRIPTION, LocationError, Offer, OpenError, Session, SessionUrl};
+use crate::whep::{Ended, LONGEST_DESCRIPTION, LocationError, Offer, OpenError, Session, SessionUrl};
 use crate::{AccessToken, DeviceId, Error};
 
 impl Transport {
@@ -54,15 +54,15 @@ impl Transport {
         }
     }
 
-    pub(super) async fn close_live(&self, token: &AccessToken, session: &SessionUrl) -> Result<(), Error> {
+    pub(super) async fn end_live(&self, token: &AccessToken, session: &SessionUrl) -> Result<Ended, Error> {
         if !self.policy.is_api(session.url()) {
             return Err(Error::NotSent(NotSent::Invalid("the session is not one of Ring's API")));
         }
         let call = Call::new(Endpoint::Live, Method::DELETE, session.url().clone(), token);
         match self.repeat(&call).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(Ended::Now),
             // It ended by itself, or was closed before.
-            Err(Error::Api(answer)) if answer.status == StatusCode::NOT_FOUND => Ok(()),
+            Err(Error::Api(answer)) if answer.status == StatusCode::NOT_FOUND => Ok(Ended::Before),
             Err(error) => Err(error),
         }
     }

@@ -25,7 +25,7 @@ use serde::Serialize;
 use url::form_urlencoded;
 
 use crate::error::{Endpoint, NotSent};
-use crate::whep::{Offer, OpenError, Session, SessionUrl};
+use crate::whep::{Ended, Offer, OpenError, Session, SessionUrl};
 use crate::{
     AccessToken, AuthorizationCode, ClipRequest, CodeVerifier, Credentials, Device, DeviceId, Error, Integration,
     IntegrationStatus, Media, Nonce, RefreshToken, SnapshotRequest, TokenError, TokenResponse, User,
@@ -182,7 +182,13 @@ impl Ring {
     /// Closes a live session; one that Ring does not know (any more) is closed. A session of another origin than Ring's API is
     /// not asked about. Ring: Closing a Session.
     pub async fn close_live(&self, token: &AccessToken, session: &SessionUrl) -> Result<(), Error> {
-        self.0.close_live(token, session).await
+        self.end_live(token, session).await.map(drop)
+    }
+
+    /// Closes a live session as [`close_live`](Self::close_live) does, and tells whether it was open still: where it was not, its
+    /// time was over.
+    pub async fn end_live(&self, token: &AccessToken, session: &SessionUrl) -> Result<Ended, Error> {
+        self.0.end_live(token, session).await
     }
 
     fn integration<'c>(&self, method: Method, token: &'c AccessToken) -> Call<'c> {

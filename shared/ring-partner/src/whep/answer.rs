@@ -85,9 +85,10 @@ fn accepted(asked: &Section, answered: &Section) -> Section {
     section
 }
 
-/// Port 0 (RFC 3264, 6).
+/// Port 0 (RFC 3264, 6). Some players look up what each format stands for even so.
 fn refused(section: &Section) -> Section {
     let mid = section.attribute("mid").map(|mid| Line::with("mid", mid));
+    let formats = section.lines.iter().filter(|line| line.name() == Some("rtpmap"));
     let nowhere = Line {
         kind: 'c',
         value: "IN IP4 0.0.0.0".to_owned(),
@@ -100,6 +101,7 @@ fn refused(section: &Section) -> Section {
         lines: [Some(nowhere), Some(Line::plain("inactive")), mid]
             .into_iter()
             .flatten()
+            .chain(formats.cloned())
             .collect(),
     }
 }

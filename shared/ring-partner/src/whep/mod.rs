@@ -43,6 +43,15 @@ pub struct Session {
     pub request_id: Option<String>,
 }
 
+/// When a session that is closed has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By being closed.
+    Now,
+    /// Before: Ring does not know it (any more).
+    Before,
+}
+
 /// Why there is no session to work with.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use ring_partner::error::{Error, NotSent, Unclear};
-use ring_partner::whep::{LocationError, Offer, OpenError, Session, SessionUrl};
+use ring_partner::whep::{Ended, LocationError, Offer, OpenError, Session, SessionUrl};
 use ring_partner::{Decision, DeviceId, Ring, Settings};
 
 use crate::recorder::{Recorder, TOKEN, answer, cutting, error, nobody, settings, token, told};
@@ -188,6 +188,8 @@ async fn trap_95_each_of_these_answers_means_that_it_is_closed() {
         let session = SessionUrl::kept(&format!("{}s1", server.url)).unwrap();
         server.ring().close_live(&token(), &session).await.unwrap();
         assert_eq!(server.asked().len(), 1, "{status}");
+        let ended = server.ring().end_live(&token(), &session).await.unwrap();
+        assert_eq!(ended == Ended::Before, status == 404);
     }
 }
 

@@ -70,6 +70,7 @@ fn trap_90_audio_never_reaches_ring_and_is_refused_in_the_answer() {
             ("audio".to_owned(), 0, Some("a".to_owned()), Direction::Inactive)
         );
         assert!(answer.contains("m=audio 0 UDP/TLS/RTP/SAVPF 111 0\r\n"), "{answer}");
+        assert!(answer.contains("a=rtpmap:111 opus/48000/2\r\n"), "{answer}");
         assert!(
             answer.contains("a=group:BUNDLE v\r\n") && !answer.contains("a=mid:0"),
             "{answer}"
