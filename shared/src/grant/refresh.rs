@@ -439,18 +439,23 @@ impl<W: World> Refresher<W> {
     /// `false`: the grant is not as it was.
     async fn mark(&self, grant: Grant, why: RelinkReason) -> Result<bool, StoreError> {
         let now = self.nature.now();
+        let is_claiming = matches!(grant.life, Life::Claiming { .. });
         let Ok(refused) = grant.refused(why) else {
             return Ok(false);
         };
-        let changes = match self.link_on(&refused).await? {
-            Some(link) => {
-                let link = link.relink_required();
-                let due = link.due_at(now, 0.0);
-                vec![Change::Grant(refused.clone(), None), Change::Link(link, due)]
-            }
+        let link = self.link_of(&refused).await?;
+        let stands_on_it = link.as_ref().is_some_and(|link| link.grant_id == refused.id);
+        let (due, changed) = match link {
+            Some(link) if stands_on_it => (None, Some(link.relink_required())),
             // Nobody has it: its tokens go with its retention.
-            None => vec![Change::Grant(refused.clone(), Some(refused.given_up_at()))],
+            Some(link) if is_claiming => (Some(refused.given_up_at()), link.claimed_again()),
+            _ => (Some(refused.given_up_at()), None),
         };
+        let mut changes = vec![Change::Grant(refused.clone(), due)];
+        changes.extend(changed.map(|link| {
+            let due = link.due_at(now, 0.0);
+            Change::Link(link, due)
+        }));
         match self.links.commit(changes, now).await {
             Ok(()) => {}
             Err(StoreError::Conflict) => return Ok(false),
@@ -466,13 +471,13 @@ impl<W: World> Refresher<W> {
         Ok(true)
     }
 
-    /// The live link that stands on this grant.
-    async fn link_on(&self, grant: &Grant) -> Result<Option<Link>, StoreError> {
+    /// The live link of a grant's account, whichever grant it stands on.
+    async fn link_of(&self, grant: &Grant) -> Result<Option<Link>, StoreError> {
         let Some(account) = &grant.account_id else {
             return Ok(None);
         };
         let link = self.links.of_account(account).await?;
-        Ok(link.filter(|link| link.grant_id == grant.id && link.is_live()))
+        Ok(link.filter(Link::is_live))
     }
 
     /// A refused grant that was not put off is tried when it comes due by itself.
@@ -501,7 +506,8 @@ impl<W: World> Refresher<W> {
 
     /// A grant that nobody claimed within its retention ends here; one that a link stands on does not.
     pub async fn give_up(&self, grant: Grant) -> Result<(), StoreError> {
-        if self.link_on(&grant).await?.is_some() {
+        let link = self.link_of(&grant).await?;
+        if link.is_some_and(|link| link.grant_id == grant.id) {
             return Ok(());
         }
         match grant.ended(EndReason::NeverClaimed) {

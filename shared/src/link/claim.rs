@@ -428,8 +428,7 @@ impl<W: World, R: Refresh> Claims<W, R> {
     }
 
     /// A grant that must not take the place of the one that the account's link stands on: it is over if it is the older one,
-    /// or else waits again. If somebody was linking it, Ring may have taken their nonce, and wait for that to be completed:
-    /// so the link is completed once more.
+    /// or else waits again.
     async fn give_way(&self, grant: Grant, link: &Link, is_outdated: bool) -> Result<(), StoreError> {
         let now = self.nature.now();
         let is_claiming = matches!(grant.life, Life::Claiming { .. });
@@ -442,8 +441,7 @@ impl<W: World, R: Refresh> Claims<W, R> {
         };
         let due = next.due_at(now, self.nature.fraction());
         let mut changes = vec![Change::Grant(next, due)];
-        if is_claiming && link.status == LinkStatus::Completed {
-            let link = link.clone().to_be_completed();
+        if is_claiming && let Some(link) = link.clone().claimed_again() {
             let due = link.due_at(now, 0.0);
             changes.push(Change::Link(link, due));
         }

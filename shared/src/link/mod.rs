@@ -196,16 +196,18 @@ impl Link {
         self
     }
 
-    /// Ring may wait for it to be completed again.
+    /// Somebody was linking another grant of its account, in vain: Ring may have taken their nonce, and wait for that to be
+    /// completed. So a completed link is completed once more; `None`: there is nothing to be done.
     #[must_use]
-    pub fn to_be_completed(mut self) -> Self {
-        if !self.todo.contains(&Todo::Complete) {
-            self.todo.insert(0, Todo::Complete);
+    pub fn claimed_again(mut self) -> Option<Self> {
+        if self.status != LinkStatus::Completed || self.todo.contains(&Todo::Complete) {
+            return None;
         }
-        Self {
+        self.todo.insert(0, Todo::Complete);
+        Some(Self {
             version: self.version + 1,
             ..self
-        }
+        })
     }
 
     /// Ring knows of this status now, and of this identifier.
