@@ -273,6 +273,12 @@ impl Grant {
         }
     }
 
+    /// Whether somebody is linking it, and has time left.
+    #[must_use]
+    pub fn is_claimed_at(&self, now: Timestamp) -> bool {
+        matches!(&self.life, Life::Claiming { claim } if claim.until > now)
+    }
+
     /// The attempt failed and changed nothing at Ring.
     pub fn released(self, now: Timestamp) -> Result<Self, Illegal> {
         match self.life {

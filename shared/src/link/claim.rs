@@ -235,6 +235,10 @@ impl<W: World, R: Refresh> Claims<W, R> {
             if let Some(link) = &existing
                 && self.is_outdated(&grant, link).await?
             {
+                // Ring may be taking the nonce of whoever is claiming it now: it gives way when their time is up.
+                if grant.is_claimed_at(self.nature.now()) {
+                    return Ok(Linked::Before(link.clone()));
+                }
                 self.give_way(grant, link, true).await?;
                 continue;
             }
