@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::canary::places::Bus;
 use crate::grants::{set, set_back};
+use crate::intake::deployed;
 use crate::stack::alone_on_the_stack;
 
 type Held = Result<(), Failure>;
@@ -77,12 +78,11 @@ async fn refused(stack: &Stack, arguments: &[&str], status: i32, words: &str) {
 
 /// Posts a signed body as Ring does.
 pub(crate) async fn post(stack: &Stack, body: &[u8]) -> StatusCode {
-    let signature = sign(&SigningKey::new(stack.ring().signing_key()).expect("a key"), body);
-    let request = stack
-        .request(Method::POST, "/ring/webhook")
-        .header("X-Signature", signature);
-    let answer = request.body(body.to_vec()).send().await.expect("the gateway answers");
-    answer.status()
+    deployed::post(stack, body, &signature(stack, body)).await
+}
+
+fn signature(stack: &Stack, body: &[u8]) -> String {
+    sign(&SigningKey::new(stack.ring().signing_key()).expect("a key"), body)
 }
 
 /// Puts a message into a queue as a program would have.
@@ -503,7 +503,8 @@ fn trap_62_a_window_in_which_ring_was_failed_is_found_with_its_reasons_and_what_
         let since = clock::now();
         let wrong_queue = format!("{}-that-is-not", stack.outputs().queues["events"]);
         let before = set(stack, "webhook-intake", &[("EVENTS_QUEUE_URL", &wrong_queue)]).await;
-        let not_queued = post(stack, b"{\"data\":{\"type\":\"button_press\"}}").await;
+        let body = b"{\"data\":{\"type\":\"button_press\"}}";
+        let not_queued = deployed::post_once(stack, body, &signature(stack, body)).await;
         set_back(stack, "webhook-intake", &before).await;
         // Without a process that may run it answers nothing at all: only what was counted tells.
         let (functions, intake) = (&stack.aws().functions, &stack.outputs().functions["webhook-intake"]);

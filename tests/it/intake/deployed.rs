@@ -16,7 +16,19 @@ use crate::stack::{alone_on_the_stack, on_the_stack};
 use super::*;
 
 /// Posts a body to the Webhook URL as Ring does.
-async fn post(stack: &Stack, body: &[u8], signature: &str) -> StatusCode {
+/// Posts a body as Ring does: what is answered with 503 comes again.
+pub(crate) async fn post(stack: &Stack, body: &[u8], signature: &str) -> StatusCode {
+    for _ in 0..4 {
+        match post_once(stack, body, signature).await {
+            StatusCode::SERVICE_UNAVAILABLE => tokio::time::sleep(Duration::from_secs(1)).await,
+            answer => return answer,
+        }
+    }
+    post_once(stack, body, signature).await
+}
+
+/// Posts a body, whatever the answer.
+pub(crate) async fn post_once(stack: &Stack, body: &[u8], signature: &str) -> StatusCode {
     let request = stack.request(Method::POST, "/ring/webhook");
     let request = request
         .header("X-Signature", signature)

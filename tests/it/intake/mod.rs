@@ -1,7 +1,7 @@
 //! The intake: what is promised of it for any body, key, clock and fault. It runs here as a library over twins of the
 //! services that it calls ([`twin`]); what only the stack can show is in [`deployed`].
 
-mod deployed;
+pub(crate) mod deployed;
 mod forged;
 mod mutated;
 mod twin;
