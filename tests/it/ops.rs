@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use local::outside::{Home, soon};
 use local::{Failure, Stack};
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
 use ring_partner::signature::{SigningKey, sign};
 use serde_json::{Value, json};
 use shared::edge::clock;
