@@ -14,7 +14,6 @@ mod journey;
 mod live;
 mod ops;
 mod published;
-mod recorder;
 mod roles;
 mod samples;
 mod silence;

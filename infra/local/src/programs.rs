@@ -22,7 +22,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    pub(crate) fn folder(self) -> &'static str {
+    fn folder(self) -> &'static str {
         match self {
             Self::Dev => "debug",
             Self::Release => "release",
@@ -30,10 +30,7 @@ impl Profile {
     }
 }
 
-/// The one program that is no function of Lambda's: it holds live sessions for longer than a call may last.
-pub const RECORDER: &str = "stream-capture";
-
-/// The packages under `functions/` that Lambda runs, by name.
+/// The packages under `functions/`, by name.
 pub fn packages(place: &Place) -> Result<Vec<String>, Failure> {
     let functions = place.checkout().join("functions");
     let entries = fs::read_dir(&functions).or_fail(|| format!("{} can't be read", functions.display()))?;
@@ -41,7 +38,6 @@ pub fn packages(place: &Place) -> Result<Vec<String>, Failure> {
         .filter_map(Result::ok)
         .filter(|entry| entry.path().join("Cargo.toml").is_file())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|package| package != RECORDER)
         .collect();
     packages.sort();
     Ok(packages)
@@ -56,8 +52,8 @@ pub(crate) async fn build(place: &Place, profile: Profile, quiet: bool) -> Resul
         Profile::Dev => _ = cargo.arg("--workspace"),
         Profile::Release => {
             cargo.arg("--release");
-            for package in packages(place)?.iter().map(String::as_str).chain([RECORDER]) {
-                cargo.args(["--package", package]);
+            for package in packages(place)? {
+                cargo.args(["--package", &package]);
             }
         }
     }
