@@ -431,3 +431,76 @@ fn no_policy_of_a_role_has_a_wildcard_for_its_resource() {
     }
     assert_eq!(roles, WORKSPACE.functions().len(), "one role for each program");
 }
+
+/// The value of a function's variable, or of another line of its block, without the comment behind it.
+fn value(resource: &str, name: &str) -> Option<&'static str> {
+    let lines = WORKSPACE.template.resources[resource].iter();
+    let value = lines.filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "));
+    value
+        .map(|value| value.split(" #").next().unwrap_or_default().trim())
+        .next()
+}
+
+#[test]
+fn the_parts_of_rings_limit_add_up_to_no_more_than_each_share() {
+    // Of what is renewed, three quarters are one run's; of devices and media, a fifth is its links'.
+    let mut taken = BTreeMap::from([("!Ref RefreshRate", 0.0), ("!Ref ApiAndMediaRate", 0.2)]);
+    for function in WORKSPACE.functions() {
+        let resource = pascal(&function);
+        let Some(share) = value(&resource, "RING_SHARE") else {
+            continue;
+        };
+        let number = |text: &str| text.parse::<f64>().unwrap_or_else(|_| panic!("{function}: {text}"));
+        let shared_by = number(value(&resource, "RING_SHARED_BY").expect("its part").trim_matches('"'));
+        let reserved = value(&resource, "ReservedConcurrentExecutions").map(|cap| {
+            let cap = cap.strip_prefix("!If [CapsConcurrency, ").expect("a cap by parameter");
+            number(cap.split(',').next().expect("a number"))
+        });
+        let sources = value(&resource, "ScalingConfig").map(|most| {
+            number(
+                most.trim_start_matches("{ MaximumConcurrency:")
+                    .trim_end_matches('}')
+                    .trim(),
+            )
+        });
+        let at_once = reserved
+            .or(sources)
+            .unwrap_or_else(|| panic!("{function} calls Ring in any number of processes"));
+        *taken.entry(share).or_default() += at_once / shared_by;
+    }
+    assert_eq!(taken.len(), 3, "three shares: {taken:?}");
+    for (share, parts) in taken {
+        assert!(
+            (0.9..1.000_001).contains(&parts),
+            "{share}: {parts} of it are given away"
+        );
+    }
+}
+
+#[test]
+fn every_program_has_the_grants_of_the_restored_table_where_there_is_one() {
+    let mut programs = 0;
+    for function in WORKSPACE.functions() {
+        let Some(table) = value(&pascal(&function), "GRANTS_TABLE") else {
+            continue;
+        };
+        programs += 1;
+        assert_eq!(
+            table, "!If [GrantsAreRestored, !Ref RestoredGrantsTable, !Ref GrantsTable]",
+            "{function}"
+        );
+        let role = WORKSPACE.template.resources[&format!("{}Role", pascal(&function))].iter();
+        let rights: Vec<_> = role
+            .filter(|line| line.contains("GrantsTable") && !line.contains("/index/"))
+            .collect();
+        assert!(!rights.is_empty(), "{function} has rights on it");
+        for right in rights {
+            assert!(
+                right.contains("!If [GrantsAreRestored, "),
+                "{function}: {}",
+                right.trim()
+            );
+        }
+    }
+    assert!(programs >= 6, "{programs}");
+}

@@ -335,8 +335,13 @@ fn parameters(ring: &Ring) -> BTreeMap<&'static str, String> {
     ]);
     // The offline Ring's limit is nobody else's: whoever moves the time by a day does not wait for a day's renewals.
     if ring.urls().control_url.is_some() {
-        for rate in ["ExchangeAndLinkRate", "RefreshRate", "ApiAndMediaRate"] {
-            parameters.insert(rate, "80".to_owned());
+        // Its processes are few: each gets more than the part of one among many.
+        for (rate, limit) in [
+            ("ExchangeAndLinkRate", 80),
+            ("RefreshRate", 80),
+            ("ApiAndMediaRate", 200),
+        ] {
+            parameters.insert(rate, limit.to_string());
         }
         // Whoever forges a code here comes from the same address as the offline Ring.
         parameters.insert("RefusedCodesPerMinute", "1000".to_owned());
