@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_lambda::types::Environment;
+use lambda_http::RequestExt as _;
 use local::outside::{Home, at_ring, rows_about, schedule_at};
 use local::{Failure, Stack};
 use reqwest::header::RETRY_AFTER;
@@ -15,6 +16,7 @@ use shared::edge::queue::Queue;
 use shared::grant::ports::{Grants as _, Rescue as _, Rescued, RescuedPair};
 use shared::grant::store::GrantTable;
 use shared::grant::{Grant, GrantId, Tokens};
+use token_exchange::TokenExchange;
 
 use crate::stack::{alone_on_the_stack, on_the_stack};
 
@@ -87,18 +89,22 @@ fn trap_10_a_pair_in_the_rescue_queue_comes_home_with_the_next_minute_and_an_out
     });
 }
 
-/// Sets a function's variables; and returns those that it had.
-pub(crate) async fn set(stack: &Stack, package: &str, changes: &[(&str, &str)]) -> HashMap<String, String> {
-    let function = &stack.outputs().functions[package];
+/// A function's variables.
+async fn variables(stack: &Stack, package: &str) -> HashMap<String, String> {
     let functions = &stack.aws().functions;
     let now = functions
         .get_function_configuration()
-        .function_name(function)
+        .function_name(&stack.outputs().functions[package])
         .send()
         .await
         .expect("its settings");
-    let before = now.environment.and_then(|environment| environment.variables);
-    let before: HashMap<String, String> = before.expect("its variables");
+    let variables = now.environment.and_then(|environment| environment.variables);
+    variables.expect("its variables")
+}
+
+/// Sets a function's variables; and returns those that it had.
+pub(crate) async fn set(stack: &Stack, package: &str, changes: &[(&str, &str)]) -> HashMap<String, String> {
+    let before = variables(stack, package).await;
     let mut variables = before.clone();
     variables.extend(
         changes
@@ -106,9 +112,9 @@ pub(crate) async fn set(stack: &Stack, package: &str, changes: &[(&str, &str)]) 
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
     );
     let environment = Environment::builder().set_variables(Some(variables)).build();
-    let update = functions
-        .update_function_configuration()
-        .function_name(function)
+    let update = stack.aws().functions.update_function_configuration();
+    let update = update
+        .function_name(&stack.outputs().functions[package])
         .environment(environment);
     update.send().await.expect("the settings are changed");
     before
@@ -156,6 +162,52 @@ fn where_a_signature_is_required_a_code_without_one_is_not_looked_at() {
                 StatusCode::SERVICE_UNAVAILABLE
             );
             assert_eq!(observed?["partner_status"], 200);
+            Ok(())
+        };
+        held(asked.await);
+    });
+}
+
+#[test]
+fn where_a_signature_is_required_a_code_with_a_good_one_is_exchanged_and_with_another_it_is_not() {
+    on_the_stack(async |stack| {
+        let asked = async {
+            let home = Home::of_strangers(stack, &json!([])).await?;
+            // The very program over the very stack, with the settings and rights that the template's parameter gives it.
+            let mut settings = variables(stack, "token-exchange").await;
+            settings.insert("TOKEN_URL_SIGNATURE".to_owned(), "require".to_owned());
+            settings.insert(
+                "SIGNING_SECRET_ID".to_owned(),
+                stack.output("SigningSecretId")?.to_owned(),
+            );
+            let config = token_exchange::Config::read(&settings).expect("its settings");
+            let program = TokenExchange::new(&stack.aws().config, config).expect("a program");
+            let url = stack.output("TokenExchangeUrl")?;
+            let (_, key) = url.rsplit_once('/').expect("a path");
+            let path = format!("users/{}/install", home.account);
+            let code = stack
+                .ring()
+                .order(Method::POST, &path, Some(&json!({"push": false})))
+                .await?;
+            let body = json!({"code": code["code"]}).to_string();
+            let status = async |signing_key: &str| {
+                let signature = sign(&SigningKey::new(signing_key).expect("a key"), body.as_bytes());
+                let mut request = lambda_http::Request::new(body.clone().into());
+                let headers = request.headers_mut();
+                headers.insert("content-type", "application/json".parse().expect("a header"));
+                headers.insert("x-signature", signature.parse().expect("a header"));
+                let parameters = HashMap::from([("key".to_owned(), vec![key.to_owned()])]);
+                let answer = program.answer(request.with_path_parameters(parameters)).await;
+                let Ok(answer) = answer;
+                answer.status()
+            };
+            assert_eq!(status("another key").await, StatusCode::NOT_FOUND);
+            assert_eq!(rows_about(stack, "grant", &home.account).await?.len(), 0);
+            assert_eq!(status(stack.ring().signing_key()).await, StatusCode::OK);
+            assert_eq!(
+                grant_of(&home).await?.account_id.map(|id| id.as_str().to_owned()),
+                Some(home.account.clone())
+            );
             Ok(())
         };
         held(asked.await);

@@ -297,6 +297,39 @@ async fn good_codes_from_one_address_are_all_exchanged_however_many_come_at_once
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_code_whose_holder_died_is_told_to_be_pending_by_whoever_presents_it_again_within_ten_seconds() {
+    let house = house(Unhurried);
+    let name = account("account-0");
+    let code = house.world.all().ring.install(&name, house.world.now());
+    let process = house.world.process();
+    let holder = {
+        let (house, process, code) = (house.clone(), process.clone(), code.clone());
+        tokio::spawn(async move { process.run(house.exchange(&process, &code)).await })
+    };
+    // Ring has been asked, and its answer is on its way.
+    while house.world.all().ring.counts.requests == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    process.kill();
+    assert!(
+        holder.await.expect("no panic").is_none(),
+        "it died before it had an answer"
+    );
+    let since = house.world.now();
+    let others = (0..5).map(|_| async { house.exchange(&house.world.process(), &code).await });
+    for other in futures_util::future::join_all(others).await {
+        assert!(matches!(other, Err(ExchangeError::Pending)), "{other:?}");
+    }
+    let took = house.world.now().duration_since(since);
+    assert!(took <= signed(Duration::from_secs(10)), "{took:?}");
+    assert_eq!(
+        house.world.all().ring.counts.requests,
+        1,
+        "nobody presents it at Ring again"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_spent_source_is_told_when_to_come_again() {
     let house = house(Peace);
     let forged = AuthorizationCode::new("forged").expect("letters");
