@@ -418,3 +418,24 @@ fn a_session_that_nobody_closes_is_closed_by_the_message_and_by_unlinking() {
         Ok(())
     });
 }
+
+#[test]
+fn trap_65_a_device_that_goes_offline_is_watched_no_more() {
+    among_others(async |stack| {
+        let scene = Scene::new(stack, json!("doorbell")).await?;
+        let viewer = Viewer::new(false).await;
+        let went = async || -> Result<(), Failure> {
+            let offline = json!({ "type": "device_offline", "wait": true });
+            scene.home.emit(&offline).await?;
+            scene.home.events_settle().await
+        };
+        scene.offer(&viewer.offer).await.must_be(201);
+        went().await?;
+        while scene.open_at_ring().await? > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(scene.at_ring().await?[0]["over"]["by"], "delete");
+        viewer.close().await;
+        Ok(())
+    });
+}

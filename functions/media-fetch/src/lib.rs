@@ -18,10 +18,10 @@ use ring_partner::Ring;
 use ring_partner::error::Decision;
 use ring_partner::media::Media as RingMedia;
 use serde::Serialize;
-use shared::capture::session::Close;
 use shared::capture::session::live::{CloseFailure, Closer};
 use shared::capture::session::ports::Sessions as _;
 use shared::capture::session::store::SessionTable;
+use shared::capture::session::{Close, CloseAll};
 use shared::device::store::Devices;
 use shared::device::{Known, Mark};
 use shared::edge::batch::{self, Outcome, Source, received};
@@ -153,6 +153,7 @@ impl MediaFetch {
             Ok(Job::Fetch { medium_id }) => self.medium(&medium_id, received(message)).await,
             Ok(Job::Sweep { .. }) => self.sweep().await,
             Ok(Job::Close { close_session }) => self.close_session(&close_session).await,
+            Ok(Job::CloseAll { close_live }) => self.close_live(&close_live).await,
             Err(_) => return Outcome::Discard("no request for a medium"),
         };
         done.unwrap_or_else(|error| {
@@ -310,6 +311,21 @@ impl MediaFetch {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Closes the live sessions of a device that went. One that nobody can close has a message of its own on its way.
+    async fn close_live(&self, close: &CloseAll) -> Result<Outcome, Undone> {
+        let account = &close.account_id;
+        let Some(link) = self.links.of_account(account).await? else {
+            return Ok(Outcome::Done);
+        };
+        for session in self.live.sessions.of_account(account).await? {
+            if close.is_of(&session) && session.location().is_some() {
+                let closed = self.live.close(session, &link.grant_id, &self.access, clock::now());
+                closed.await?;
+            }
+        }
+        Ok(Outcome::Done)
     }
 
     /// Looks at all that has come due.

@@ -11,6 +11,7 @@ use ring_partner::whep::{LONGEST_DESCRIPTION, Offer};
 use shared::capture::session::Session;
 use shared::capture::session::live::{Asked, CloseFailure, OpenFailure};
 use shared::capture::session::ports::Sessions as _;
+use shared::device::Mark;
 use shared::edge::gateway::{Id, SignedIn, private, whole};
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::{clock, key};
@@ -38,6 +39,14 @@ pub(crate) async fn open(
     app.may_be_shown(&known).await?;
     if known.online.as_ref().is_some_and(|told| !told.is) {
         return Err(Problem::new(ProblemType::DeviceOffline));
+    }
+    // First that, so that a word that the device is gone does not pass by the session.
+    if !known.watched {
+        let marked = app
+            .devices
+            .mark(&link.account_id, &known.device_id, Mark::Watched)
+            .await;
+        marked.map_err(|error| unavailable(&error))?;
     }
     let asked = Asked {
         account: &link.account_id,

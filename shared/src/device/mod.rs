@@ -49,6 +49,9 @@ pub struct Known {
     /// Whether it was ever captured: only then is it looked whether it is.
     #[serde(default)]
     pub captured: bool,
+    /// Whether somebody ever watched it live: only then is it looked whether somebody does.
+    #[serde(default)]
+    pub watched: bool,
 }
 
 impl Known {
@@ -119,6 +122,8 @@ pub enum Mark {
     Awaited,
     /// It is captured.
     Captured,
+    /// Somebody watches it live.
+    Watched,
 }
 
 /// A device that a listing did not show any more.
@@ -184,6 +189,7 @@ pub fn listed(account: &AccountId, device: Device, asked_at: Timestamp) -> Known
         policy: None,
         awaited: false,
         captured: false,
+        watched: false,
     }
 }
 

@@ -144,6 +144,7 @@ impl Devices {
         let field = match mark {
             Mark::Awaited => "awaited",
             Mark::Captured => "captured",
+            Mark::Watched => "watched",
         };
         let marked = self
             .row(account, device)

@@ -22,6 +22,8 @@ pub enum Effect {
     ReleaseMedia,
     /// A capture of the device stops.
     StopCapture,
+    /// Whoever watches the device live sees no more of it: the sessions are closed at Ring.
+    CloseLive,
     /// The device is gone: its media get their date.
     RetireMedia,
     /// The audit trail is told that the device came or went.
@@ -58,6 +60,7 @@ impl Effect {
             Self::RestoreMedia => "restore_media",
             Self::ReleaseMedia => "release_media",
             Self::StopCapture => "stop_capture",
+            Self::CloseLive => "close_live",
             Self::RetireMedia => "retire_media",
             Self::Audit => "audit",
             Self::Snapshot => "snapshot",
@@ -72,7 +75,7 @@ impl Effect {
     #[must_use]
     pub fn follows_the_state(&self) -> bool {
         match self {
-            Self::RestoreMedia | Self::ReleaseMedia | Self::StopCapture | Self::RetireMedia => true,
+            Self::RestoreMedia | Self::ReleaseMedia | Self::StopCapture | Self::CloseLive | Self::RetireMedia => true,
             Self::DeviceState
             | Self::FetchDevice
             | Self::Audit
@@ -100,7 +103,8 @@ impl Plan {
     #[must_use]
     pub fn of(record: &Record, seen: Option<&Seen>, regions: &Regions) -> Self {
         use Effect::{
-            Announce, Audit, DeviceState, FetchDevice, ReleaseMedia, RestoreMedia, RetireMedia, StopCapture, Unlink,
+            Announce, Audit, CloseLive, DeviceState, FetchDevice, ReleaseMedia, RestoreMedia, RetireMedia, StopCapture,
+            Unlink,
         };
         let is_of_a_device = record.device_id.is_some();
         let mut effects = match record.kind {
@@ -108,9 +112,9 @@ impl Plan {
             _ if !is_of_a_device => vec![],
             EventKind::DeviceAdded => vec![DeviceState, FetchDevice, RestoreMedia, ReleaseMedia, Audit],
             // What waits for the device is given up by whoever fetches it.
-            EventKind::DeviceRemoved => vec![DeviceState, StopCapture, ReleaseMedia, RetireMedia, Audit],
+            EventKind::DeviceRemoved => vec![DeviceState, StopCapture, CloseLive, ReleaseMedia, RetireMedia, Audit],
             EventKind::DeviceOnline => vec![DeviceState, ReleaseMedia],
-            EventKind::DeviceOffline => vec![DeviceState, StopCapture],
+            EventKind::DeviceOffline => vec![DeviceState, StopCapture, CloseLive],
             // That it has a button is told once.
             EventKind::ButtonPress if !seen.is_some_and(|seen| seen.known.doorbell) => vec![DeviceState],
             EventKind::ButtonPress | EventKind::MotionDetected | EventKind::Other(_) => vec![],
@@ -181,7 +185,10 @@ mod tests {
             ("motion_detected", &asked[..]),
             ("button_press", &asked),
             ("device_online", &["device_state", "release_media", "announce"]),
-            ("device_offline", &["device_state", "stop_capture", "announce"]),
+            (
+                "device_offline",
+                &["device_state", "stop_capture", "close_live", "announce"],
+            ),
             (
                 "device_added",
                 &[
@@ -198,6 +205,7 @@ mod tests {
                 &[
                     "device_state",
                     "stop_capture",
+                    "close_live",
                     "release_media",
                     "retire_media",
                     "audit",
@@ -260,9 +268,9 @@ mod tests {
         };
         assert_eq!(
             follow("device_removed"),
-            ["stop_capture", "release_media", "retire_media"]
+            ["stop_capture", "close_live", "release_media", "retire_media"]
         );
-        assert_eq!(follow("device_offline"), ["stop_capture"]);
+        assert_eq!(follow("device_offline"), ["stop_capture", "close_live"]);
         assert_eq!(follow("device_added"), ["restore_media", "release_media"]);
         assert_eq!(follow("motion_detected"), [""; 0]);
     }

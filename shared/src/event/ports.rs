@@ -11,6 +11,7 @@ use ring_partner::users::AccountId;
 
 use super::{EventId, Past, Place, Record, Repeat};
 use crate::capture;
+use crate::capture::session::CloseAll;
 use crate::device::{Change, Known, Mark};
 use crate::edge::bus::{Announcement, Bus, BusError};
 use crate::edge::queue::{Queue, QueueError};
@@ -139,6 +140,14 @@ pub trait Workers: Clone + Debug + Send + Sync + 'static {
     /// A capture is to be recorded.
     fn record(&self, capture: &Medium) -> impl Future<Output = Result<(), QueueError>> + Send;
 
+    /// The live sessions of a device that were opened before this are to be closed.
+    fn close_live(
+        &self,
+        account: &AccountId,
+        device: &DeviceId,
+        opened_before: Timestamp,
+    ) -> impl Future<Output = Result<(), QueueError>> + Send;
+
     /// What has come due is to be looked at.
     fn sweep(&self) -> impl Future<Output = Result<(), QueueError>> + Send;
 }
@@ -162,6 +171,20 @@ impl Workers for Queues {
 
     async fn record(&self, capture: &Medium) -> Result<(), QueueError> {
         self.captures.send(capture::Job::message(capture)).await
+    }
+
+    async fn close_live(
+        &self,
+        account: &AccountId,
+        device: &DeviceId,
+        opened_before: Timestamp,
+    ) -> Result<(), QueueError> {
+        let close = CloseAll {
+            account_id: account.clone(),
+            device_id: device.clone(),
+            opened_before,
+        };
+        self.media.send(close.message()).await
     }
 
     async fn sweep(&self) -> Result<(), QueueError> {

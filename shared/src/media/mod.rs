@@ -10,7 +10,7 @@ use ring_partner::media::{ClipRequest, ImageFormat, SnapshotRequest};
 use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
-use crate::capture::session::Close;
+use crate::capture::session::{Close, CloseAll};
 use crate::edge::bus::Announcement;
 use crate::edge::clock::signed;
 use crate::edge::key;
@@ -315,6 +315,11 @@ pub enum Job {
     Close {
         /// Which one.
         close_session: Close,
+    },
+    /// The live sessions of a device that went.
+    CloseAll {
+        /// Which ones.
+        close_live: CloseAll,
     },
 }
 

@@ -241,6 +241,7 @@ mod tests {
             policy: None,
             awaited: false,
             captured: false,
+            watched: false,
         }
     }
 

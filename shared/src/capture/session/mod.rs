@@ -194,6 +194,33 @@ pub struct Close {
     pub session_id: String,
 }
 
+/// That all sessions of a device are to be closed that were opened before it went, as it lies in the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseAll {
+    /// Whose device.
+    pub account_id: AccountId,
+    /// Which device.
+    pub device_id: DeviceId,
+    /// What was opened later is left.
+    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+    pub opened_before: Timestamp,
+}
+
+impl CloseAll {
+    /// Whether it means this session.
+    #[must_use]
+    pub fn is_of(&self, session: &Session) -> bool {
+        session.of_device == self.device_id && session.since <= self.opened_before
+    }
+
+    /// The message that has them closed.
+    #[must_use]
+    pub fn message(&self) -> Message {
+        let body = serde_json::json!({ "close_live": self }).to_string();
+        Message::new(body).group(event::account_key(&self.account_id))
+    }
+}
+
 /// What is known of how long a device's sessions last. Ring tells neither its power nor the limit; what its sessions did does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -144,11 +144,12 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
             | Effect::RestoreMedia
             | Effect::ReleaseMedia
             | Effect::StopCapture
+            | Effect::CloseLive
             | Effect::RetireMedia => Ok(Came::default()),
         }
     }
 
-    /// What follows from a state that stands. What never waited and never was captured is not looked for.
+    /// What follows from a state that stands. What never waited, and never was captured or watched, is not looked for.
     async fn follow(
         &self,
         effect: Effect,
@@ -171,6 +172,7 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
                 };
                 self.stop_capture(why, link, device).await
             }
+            Effect::CloseLive if known.watched => self.close_live(record.occurred_at, link, device).await,
             Effect::RetireMedia => self.retire_media(record.occurred_at, link, device).await,
             _ => Ok(Came::default()),
         }
@@ -252,6 +254,12 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
         Ok(Came::default())
     }
 
+    /// Has the sessions closed that were opened before the device went. It may be back by now, and watched again.
+    async fn close_live(&self, went_at: Timestamp, link: &Link, device: &DeviceId) -> Result<Came, Undone> {
+        self.workers.close_live(&link.account_id, device, went_at).await?;
+        Ok(Came::default())
+    }
+
     async fn retire_media(&self, removed_at: Timestamp, link: &Link, device: &DeviceId) -> Result<Came, Undone> {
         let Some(kept_for) = self.removed_media.kept_for() else {
             return Ok(Came::with("held"));
@@ -303,6 +311,9 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
         };
         if known.captured {
             self.stop_capture(Stop::DeviceRemoved, &link, device).await?;
+        }
+        if known.watched {
+            self.close_live(at, &link, device).await?;
         }
         if known.awaited {
             self.release_media(&link, device).await?;

@@ -215,8 +215,8 @@ impl<R: Records, D: Devices> Stores<R, D> {
             .expect("it is known");
         assert_eq!(known.online, Some(told(false, 11, "a")));
         assert_eq!(known.present, Some(told(true, 5, "b")));
-        assert!(known.doorbell && !known.awaited && !known.captured);
-        for mark in [Mark::Awaited, Mark::Captured] {
+        assert!(known.doorbell && !known.awaited && !known.captured && !known.watched);
+        for mark in [Mark::Awaited, Mark::Captured, Mark::Watched] {
             self.devices.mark(&account, &id, mark).await.expect("it is remembered");
             let unknown = self.device_id();
             self.devices.mark(&account, &unknown, mark).await.expect("an answer");
@@ -228,7 +228,7 @@ impl<R: Records, D: Devices> Stores<R, D> {
             .await
             .expect("an answer")
             .expect("it is known");
-        assert!(known.awaited && known.captured);
+        assert!(known.awaited && known.captured && known.watched);
     }
 
     async fn a_device_belongs_to_the_one_account_that_has_it(&self) {

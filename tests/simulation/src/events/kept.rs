@@ -177,11 +177,13 @@ impl Kept {
         stands.then(|| known.clone())
     }
 
-    pub(crate) fn mark(&mut self, account: &AccountId, device: &DeviceId, mark: Mark) {
+    /// Something is remembered of a device.
+    pub fn mark(&mut self, account: &AccountId, device: &DeviceId, mark: Mark) {
         if let Some(known) = self.devices.get_mut(&(account.clone(), device.clone())) {
             match mark {
                 Mark::Awaited => known.awaited = true,
                 Mark::Captured => known.captured = true,
+                Mark::Watched => known.watched = true,
             }
         }
     }

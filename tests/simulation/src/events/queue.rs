@@ -31,6 +31,8 @@ pub enum Job {
     Fetch(String),
     /// To record this capture.
     Record(String),
+    /// To close the live sessions of this device.
+    CloseLive(String),
     /// To purge what has come due.
     Sweep,
 }

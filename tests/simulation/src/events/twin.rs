@@ -304,6 +304,17 @@ impl Workers for Twin {
     }
 
     #[track_caller]
+    fn close_live(
+        &self,
+        _account: &AccountId,
+        device: &DeviceId,
+        _opened_before: Timestamp,
+    ) -> impl Future<Output = Result<(), QueueError>> + Send {
+        let call = self.call(Port::Queue, "workers.close_live");
+        self.tell_worker(call, super::queue::Job::CloseLive(device.as_str().to_owned()))
+    }
+
+    #[track_caller]
     fn sweep(&self) -> impl Future<Output = Result<(), QueueError>> + Send {
         let call = self.call(Port::Queue, "workers.sweep");
         self.tell_worker(call, super::queue::Job::Sweep)

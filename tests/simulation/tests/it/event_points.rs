@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ring_partner::devices::DeviceId;
+use shared::device::Mark;
 use shared::event::{EventId, Progress};
 use shared::grant::GrantId;
 use shared::link::{CompleteLink, Confirmed, Link};
@@ -68,13 +69,13 @@ enum Before {
     Expired,
     /// Its grant has ended.
     Unlinked,
-    /// The account is linked, and the device is being captured.
+    /// The account is linked, and the device is being captured and watched.
     Captured,
     /// Media wait for the device.
     Waited,
     /// The device's media were to be purged.
     Retired,
-    /// The device is being captured, media wait for it, and a listing does not show it any more.
+    /// The device is being captured and watched, media wait for it, and a listing does not show it any more.
     Gone,
     /// The account is linked, and the event happened a while ago.
     Late,
@@ -150,6 +151,12 @@ async fn link(house: &House) {
 async fn unlink(house: &House) {
     let link = house.world.all().kept.links().next().cloned().expect("a link");
     assert!(house.unlink(&house.world.process(), link).await);
+}
+
+/// Somebody watches the event's device.
+fn watch(house: &House, event: &Event) {
+    let device = DeviceId::new(event.device.clone()).expect("letters and digits");
+    house.world.all().events.mark(&account(ACCOUNT), &device, Mark::Watched);
 }
 
 /// Takes what can be seen, once.
@@ -246,11 +253,13 @@ async fn prepare(house: &House, scenario: &Scenario, event: &Event, book: &mut B
             house.world.all().queue.send(Content::Body(body), now);
             book.events.entry(earlier).or_default().acknowledged.push(7);
             take(house).await;
+            watch(house, event);
             send(book, 1);
         }
         Before::Gone => {
             send(book, 1);
             take(house).await;
+            watch(house, event);
             let device = DeviceId::new(event.device.clone()).expect("letters and digits");
             let at = event.at + 1_000;
             let when = Timestamp::from_millisecond(at).expect("a time");
@@ -358,6 +367,11 @@ fn run(scenario: &Scenario, strikes: &BTreeMap<usize, Fault>) -> Result<Vec<Call
                 let is_out_of_reach = ["device_offline", "device_removed"].contains(&scenario.kind);
                 if goes_on && (is_out_of_reach || scenario.before == Before::Gone) {
                     return Err("the capture goes on of a device that is out of reach".to_owned());
+                }
+                let is_watched = matches!(scenario.before, Before::Captured | Before::Gone)
+                    && !all.queue.jobs.contains(&Job::CloseLive(scenario.device.to_owned()));
+                if is_watched && (is_out_of_reach || scenario.before == Before::Gone) {
+                    return Err("a device that is out of reach is watched still".to_owned());
                 }
                 if scenario.kind == "app_integration_removed" && !book.linked.is_empty() {
                     return Err("the link stands although Ring's user took it back".to_owned());
