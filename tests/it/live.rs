@@ -424,17 +424,37 @@ fn trap_65_a_device_that_goes_offline_is_watched_no_more() {
     among_others(async |stack| {
         let scene = Scene::new(stack, json!("doorbell")).await?;
         let viewer = Viewer::new(false).await;
-        let went = async || -> Result<(), Failure> {
-            let offline = json!({ "type": "device_offline", "wait": true });
-            scene.home.emit(&offline).await?;
+        let event = async |kind: &str| -> Result<(), Failure> {
+            let event = json!({ "type": kind, "wait": true });
+            scene.home.emit(&event).await?;
             scene.home.events_settle().await
         };
+        let asked_to_close = async || -> Result<usize, Failure> {
+            let path = format!("journal?user={}&path=*/sessions/*", scene.home.account);
+            let journal = stack.ring().order(Method::GET, &path, None).await?;
+            let items = journal["items"].as_array().cloned().unwrap_or_default();
+            Ok(items.iter().filter(|item| item["method"] == "DELETE").count())
+        };
         scene.offer(&viewer.offer).await.must_be(201);
-        went().await?;
-        while scene.open_at_ring().await? > 0 {
+        assert_eq!(asked_to_close().await?, 0);
+        event("device_offline").await?;
+        let begun = std::time::Instant::now();
+        while asked_to_close().await? == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "nobody closes it");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        assert_eq!(scene.at_ring().await?[0]["over"]["by"], "delete");
+        assert_eq!(scene.open_at_ring().await?, 0);
+        // It is known to be over: the next one waits for nothing.
+        event("device_online").await?;
+        let answer = loop {
+            let answer = scene.offer(&viewer.offer).await;
+            if answer.status != StatusCode::CONFLICT {
+                break answer.must_be(201);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        scene.delete(answer.header(LOCATION)).await.must_be(200);
+        assert_eq!(asked_to_close().await?, 2);
         viewer.close().await;
         Ok(())
     });
