@@ -62,33 +62,36 @@ impl Published {
                 let receipt = message.receipt_handle().unwrap_or_default();
                 let delete = stack.aws().queues.delete_message().queue_url(&self.queue);
                 delete.receipt_handle(receipt).send().await.expect("it was heard");
-                self.holds(&event);
+                holds(&event);
+                let kind = event["detail-type"].as_str().unwrap_or_default();
+                let mut seen = self.seen.lock().expect("nobody panics with it");
+                *seen.entry(kind.to_owned()).or_default() += 1;
             }
         }
-    }
-
-    fn holds(&self, event: &Value) {
-        let detail = &event["detail"];
-        let name = detail["schema"]
-            .as_str()
-            .unwrap_or_else(|| panic!("an event names no schema: {event:#}"));
-        let schema: Validator = schema(&format!("{}.json", name.replace('/', ".")));
-        if let Err(error) = schema.validate(detail) {
-            panic!("{name}, at {:?}: {error} in {event:#}", error.instance_path());
-        }
-        // What is not of Ring goes by the name of its schema.
-        let kind = event["detail-type"].as_str().unwrap_or_default();
-        match name {
-            "ring_event/1" => assert_eq!(detail["type"], kind, "{event:#}"),
-            _ => assert_eq!(format!("{kind}/1"), name, "{event:#}"),
-        }
-        let mut seen = self.seen.lock().expect("nobody panics with it");
-        *seen.entry(kind.to_owned()).or_default() += 1;
     }
 
     /// How many of this kind were heard so far.
     pub(crate) fn seen(&self, kind: &str) -> usize {
         let seen = self.seen.lock().expect("nobody panics with it");
         seen.get(kind).copied().unwrap_or(0)
+    }
+}
+
+/// Holds an event of the bus to the schema that it names.
+#[track_caller]
+pub(crate) fn holds(event: &Value) {
+    let detail = &event["detail"];
+    let name = detail["schema"]
+        .as_str()
+        .unwrap_or_else(|| panic!("an event names no schema: {event:#}"));
+    let schema: Validator = schema(&format!("{}.json", name.replace('/', ".")));
+    if let Err(error) = schema.validate(detail) {
+        panic!("{name}, at {:?}: {error} in {event:#}", error.instance_path());
+    }
+    // What is not of Ring goes by the name of its schema.
+    let kind = event["detail-type"].as_str().unwrap_or_default();
+    match name {
+        "ring_event/1" => assert_eq!(detail["type"], kind, "{event:#}"),
+        _ => assert_eq!(format!("{kind}/1"), name, "{event:#}"),
     }
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::text;
+use crate::published::holds;
 
 /// An event, as everybody can tell it: its device, and when it happened in epoch milliseconds.
 pub(super) type Event = (String, i64);
@@ -141,7 +142,7 @@ impl Ear {
                 .attributes
                 .and_then(|mut found| found.remove(&QueueAttributeName::QueueArn));
             let bus = stack.output("EventBusName")?;
-            let pattern = r#"{"source":["ring.partner"],"detail":{"schema":[{"prefix":"ring_event/"}]}}"#;
+            let pattern = r#"{"source":["ring.partner"]}"#;
             let put = aws.buses.put_rule().name(&rule).event_bus_name(bus);
             put.event_pattern(pattern).send().await?;
             let target = Target::builder().id("queue").arn(arn.unwrap_or_default()).build()?;
@@ -155,7 +156,8 @@ impl Ear {
         Ok(Self { queue, rule })
     }
 
-    /// All that was published since, in no order; the queue is empty afterwards.
+    /// All of Ring's events that were published since, in no order; the queue is empty afterwards. Whatever was published is held
+    /// to its schema.
     pub(super) async fn heard(&self, stack: &Stack) -> Result<Vec<Value>, Failure> {
         let queues = &stack.aws().queues;
         let failed =
@@ -179,7 +181,11 @@ impl Ear {
             for (number, message) in messages.iter().enumerate() {
                 let published: Value =
                     serde_json::from_str(message.body().unwrap_or_default()).map_err(|e| failed(&e))?;
-                all.push(published["detail"].clone());
+                holds(&published);
+                let detail = &published["detail"];
+                if text(&detail["schema"]).starts_with("ring_event/") {
+                    all.push(detail.clone());
+                }
                 let entry = DeleteMessageBatchRequestEntry::builder()
                     .id(number.to_string())
                     .receipt_handle(message.receipt_handle().unwrap_or_default());

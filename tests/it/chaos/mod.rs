@@ -16,6 +16,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use local::outside::{Home, claim};
 use local::{Failure, Options, Place, Profile, Progress, RingChoice, Stack};
 use serde_json::{Value, json};
+use shared::edge::clock;
 use shared::edge::config::{Environment as _, Process};
 
 use crate::stack::hold_the_floor;
@@ -93,11 +94,13 @@ impl Chaos {
     /// So many homes with so many devices each, linked. Returns each with the ids of its devices.
     async fn homes(&self, homes: usize, devices: usize) -> Result<Vec<(Home<'_>, Vec<String>)>, Failure> {
         let mut all = Vec::new();
+        let now = clock::now().as_millisecond();
+        let footage = json!([{ "start": now - 60_000, "end": now + 3_600_000 }]);
         for _ in 0..homes {
             let names: Vec<String> = (0..devices).map(|number| format!("device {number}")).collect();
             let orders: Vec<_> = names
                 .iter()
-                .map(|name| json!({ "preset": "doorbell", "name": name }))
+                .map(|name| json!({ "preset": "doorbell", "name": name, "footage": footage }))
                 .collect();
             let home = match Home::linked(&self.stack, &json!(orders)).await {
                 Ok(home) => home,
@@ -151,6 +154,14 @@ impl Chaos {
             )?;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// Forgets what a queue holds.
+    async fn purge(&self, queue: &str) -> Result<(), Failure> {
+        let purge = self.stack.aws().queues.purge_queue();
+        let purged = purge.queue_url(&self.stack.outputs().queues[queue]).send().await;
+        let failed = |error| Failure::new(format!("The queue {queue} is not emptied")).because(format!("{error:?}"));
+        purged.map(drop).map_err(failed)
     }
 
     /// Nothing went astray: the dead-letter queue and quarantine are empty.
