@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use ring_partner::oauth::Credentials;
 
 use crate::capture::ports::Captures;
+use crate::edge::quarantine::Quarantine;
 use crate::edge::queue::Queue;
 use crate::edge::quota::Counters;
-use crate::edge::secret::Secret;
+use crate::edge::secret::{self, Secret};
 use crate::edge::{clock, key};
-use crate::event::ports::{DeviceEndpoint, Devices, Media, Publisher, Records, Workers};
+use crate::event::ports::{DeviceEndpoint, Devices, Inbox, LargeBodies, Media, Publisher, Records, Workers};
 use crate::grant::ports::{Client, Grants, Keys, Rescue, TokenEndpoint};
 use crate::link::ports::{Effects, Integrations, Links};
 
@@ -55,6 +56,18 @@ pub trait EventWorld: World<Ring: DeviceEndpoint> {
     type Bus: Publisher;
 }
 
+/// What taking in webhooks stands on: little, as somebody waits for the answer.
+pub trait IntakeWorld: Debug + Send + Sync + 'static {
+    /// Time and chance.
+    type Nature: Nature;
+    /// Where the signing keys are read.
+    type Secret: secret::Source;
+    /// The queue of events.
+    type Inbox: Inbox;
+    /// Where a body goes that no queue takes.
+    type LargeBodies: LargeBodies;
+}
+
 /// The world as it is deployed.
 #[derive(Clone, Copy, Debug)]
 pub struct Deployed;
@@ -69,6 +82,13 @@ impl World for Deployed {
     type Rescue = Queue;
     type Counters = crate::edge::table::Table;
     type Effects = crate::link::effects::Downstream;
+}
+
+impl IntakeWorld for Deployed {
+    type Nature = System;
+    type Secret = secret::SecretsManager;
+    type Inbox = Queue;
+    type LargeBodies = Quarantine;
 }
 
 impl EventWorld for Deployed {

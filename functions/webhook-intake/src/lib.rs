@@ -26,14 +26,16 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use lambda_http::Request;
 use ring_partner::signature::{SignatureError, Verified};
+use shared::edge::aws;
 use shared::edge::batch::{BASE64, ENCODING, SET_ASIDE_ADDS};
 use shared::edge::metrics::Metrics;
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::quarantine::Quarantine;
 use shared::edge::queue::{self, Message, Queue};
-use shared::edge::secret::{Secret, SecretError, SigningKeys};
-use shared::edge::{aws, clock};
+use shared::edge::secret::{Secret, SecretError, SecretsManager, SigningKeys};
 use shared::event;
+use shared::event::ports::{Inbox as _, LargeBodies as _};
+use shared::world::{Deployed, IntakeWorld, Nature as _, System};
 
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
@@ -52,10 +54,11 @@ const KEYS_KEPT_FOR: Duration = Duration::from_secs(300);
 
 /// The intake.
 #[derive(Debug)]
-pub struct Intake {
-    keys: Secret<SigningKeys>,
-    queue: Queue,
-    quarantine: Quarantine,
+pub struct Intake<W: IntakeWorld = Deployed> {
+    nature: W::Nature,
+    keys: Secret<SigningKeys, W::Secret>,
+    queue: W::Inbox,
+    quarantine: W::LargeBodies,
     metrics: Metrics,
 }
 
@@ -65,18 +68,19 @@ impl Intake {
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Self {
         let hurried = |[attempt, whole]: [Duration; 2]| aws::hurried(aws, attempt, whole);
         let sending = hurried(SEND_WITHIN);
-        Self {
-            keys: Secret::new(&hurried(READ_WITHIN), config.signing_secret_id, KEYS_KEPT_FOR),
-            queue: Queue::new(&sending, config.events_queue_url),
-            quarantine: Quarantine::new(&sending, config.quarantine_queue_url, config.media_bucket),
-            metrics: Metrics::new(&config.metrics_namespace, SERVICE),
-        }
+        Self::over(
+            System,
+            SecretsManager::new(&hurried(READ_WITHIN), config.signing_secret_id),
+            Queue::new(&sending, config.events_queue_url),
+            Quarantine::new(&sending, config.quarantine_queue_url, config.media_bucket),
+            Metrics::new(&config.metrics_namespace, SERVICE),
+        )
     }
 
     /// Reads the keys and opens the connection to the queue ahead of the first webhook, which may be waiting already: what
     /// is not ready in time is left to it.
     pub async fn warm(&self) {
-        let all = async { tokio::join!(self.keys.get(clock::now()), self.queue.warm()) };
+        let all = async { tokio::join!(self.keys.get_or_last_known(self.nature.now()), self.queue.warm()) };
         match tokio::time::timeout(WARM_WITHIN, all).await {
             Ok((Ok(_), ())) => {}
             Ok((Err(error), ())) => tracing::warn!(
@@ -86,27 +90,47 @@ impl Intake {
             Err(_) => tracing::warn!("the signing keys or the queue are slow"),
         }
     }
+}
+
+impl<W: IntakeWorld> Intake<W> {
+    /// An intake over these ports.
+    #[must_use]
+    pub fn over(
+        nature: W::Nature,
+        secret: W::Secret,
+        queue: W::Inbox,
+        quarantine: W::LargeBodies,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            nature,
+            keys: Secret::of(secret, KEYS_KEPT_FOR),
+            queue,
+            quarantine,
+            metrics,
+        }
+    }
 
     /// Answers one webhook.
     pub async fn answer(&self, request: Request) -> Result<Response, Infallible> {
-        let taken = tokio::time::timeout(
-            ANSWER_WITHIN,
-            self.take(request.headers(), request.body(), clock::now()),
-        );
-        Ok(match taken.await {
-            Ok(Ok(())) => axum::Json(serde_json::json!({})).into_response(),
-            Ok(Err(problem)) => {
+        Ok(match self.receive(request.headers(), request.body()).await {
+            Ok(()) => axum::Json(serde_json::json!({})).into_response(),
+            Err(problem) => {
                 self.count(problem.kind());
                 problem.into_response()
             }
-            Err(_) => {
-                self.count(ProblemType::Unavailable);
-                tracing::error!(
-                    failed_ring = "too_slow",
-                    "a webhook could not be queued in time; Ring will send it again"
-                );
-                Problem::new(ProblemType::Unavailable).into_response()
-            }
+        })
+    }
+
+    /// Takes one webhook in, or says in time what Ring is to be told.
+    pub async fn receive(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+        let taken = tokio::time::timeout(ANSWER_WITHIN, self.take(headers, body, self.nature.now()));
+        taken.await.unwrap_or_else(|_| {
+            tracing::error!(
+                failed_ring = "too_slow",
+                "a webhook could not be queued in time; Ring will send it again"
+            );
+            Err(Problem::new(ProblemType::Unavailable))
         })
     }
 
@@ -117,7 +141,7 @@ impl Intake {
             _ => "webhooks_failed",
         };
         self.metrics.count(name, 1);
-        self.metrics.flush(clock::now());
+        self.metrics.flush(self.nature.now());
     }
 
     async fn take(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<(), Problem> {
@@ -127,7 +151,7 @@ impl Intake {
         if message.size() + SET_ASIDE_ADDS > queue::LARGEST {
             return self.keep_large(verified.body(), now).await;
         }
-        self.queue.send(message).await.map_err(|error| {
+        self.queue.put(message).await.map_err(|error| {
             tracing::error!(
                 failed_ring = "queue_out_of_reach",
                 error = &error as &dyn std::error::Error,

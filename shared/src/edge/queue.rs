@@ -58,6 +58,19 @@ impl Message {
         self
     }
 
+    /// Its body, as it was given.
+    #[must_use]
+    pub fn body(&self) -> &str {
+        &self.body
+    }
+
+    /// One of its attributes.
+    #[must_use]
+    pub fn attribute_named(&self, name: &str) -> Option<&str> {
+        let mut attributes = self.attributes.iter();
+        attributes.find_map(|(known, value)| (*known == name).then_some(value.as_str()))
+    }
+
     /// What SQS counts of it, in bytes: the body, and each attribute's name, type and value.
     #[must_use]
     pub fn size(&self) -> usize {

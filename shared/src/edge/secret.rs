@@ -1,5 +1,6 @@
 //! Secrets of Secrets Manager: the OAuth client's and the signing keys, read when first needed and kept for a while.
 
+use std::fmt::Debug;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -43,11 +44,42 @@ struct Known<T> {
     failed_at: Option<Timestamp>,
 }
 
-/// One secret of the form `T`, kept in memory for at most `keep`, and for an hour more where it can't be read.
+/// Where a secret's string is read.
+pub trait Source: Debug + Send + Sync + 'static {
+    /// The string, as it is now.
+    fn string(&self) -> impl Future<Output = Result<String, SecretError>> + Send;
+}
+
+/// One secret of Secrets Manager.
 #[derive(Debug)]
-pub struct Secret<T> {
+pub struct SecretsManager {
     client: Client,
     id: String,
+}
+
+impl SecretsManager {
+    /// The secret `id`.
+    #[must_use]
+    pub fn new(config: &SdkConfig, id: impl Into<String>) -> Self {
+        Self {
+            client: Client::new(config),
+            id: id.into(),
+        }
+    }
+}
+
+impl Source for SecretsManager {
+    async fn string(&self) -> Result<String, SecretError> {
+        let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
+        let answer = answer.map_err(|error| SecretError::Unavailable(error.into()))?;
+        answer.secret_string.ok_or(SecretError::Malformed("it has no string"))
+    }
+}
+
+/// One secret of the form `T`, kept in memory for at most `keep`, and for an hour more where it can't be read.
+#[derive(Debug)]
+pub struct Secret<T, S = SecretsManager> {
+    source: S,
     keep: Duration,
     known: Mutex<Known<T>>,
     reading: tokio::sync::Mutex<()>,
@@ -63,14 +95,21 @@ impl<T: FromSecret> Secret<T> {
     /// The secret `id`, kept for at most `keep`.
     #[must_use]
     pub fn new(config: &SdkConfig, id: impl Into<String>, keep: Duration) -> Self {
+        Self::of(SecretsManager::new(config, id), keep)
+    }
+}
+
+impl<T: FromSecret, S: Source> Secret<T, S> {
+    /// The secret that is read there, kept for at most `keep`.
+    #[must_use]
+    pub fn of(source: S, keep: Duration) -> Self {
         let nothing = Known {
             value: None,
             reread_at: None,
             failed_at: None,
         };
         Self {
-            client: Client::new(config),
-            id: id.into(),
+            source,
             keep,
             known: Mutex::new(nothing),
             reading: tokio::sync::Mutex::new(()),
@@ -131,12 +170,7 @@ impl<T: FromSecret> Secret<T> {
     }
 
     async fn read(&self, now: Timestamp) -> Result<T, SecretError> {
-        let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
-        let answer = answer.map_err(|error| SecretError::Unavailable(error.into()))?;
-        let text = answer
-            .secret_string()
-            .ok_or(SecretError::Malformed("it has no string"))?;
-        let value = T::from_secret(text)?;
+        let value = T::from_secret(&self.source.string().await?)?;
         let mut known = self.known();
         known.value = Some((value.clone(), now));
         known.failed_at = None;
@@ -190,7 +224,7 @@ impl SigningKeys {
     }
 }
 
-impl Secret<SigningKeys> {
+impl<S: Source> Secret<SigningKeys, S> {
     /// Verifies a body against its signatures, with every key. Where none of them fits, the key may have been changed since:
     /// the secret is read anew before that is said.
     pub async fn verify<'b>(

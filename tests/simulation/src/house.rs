@@ -1,6 +1,6 @@
 //! The programs, each begun anew in a process of its own, as Lambda begins them: over the twins instead of AWS and Ring.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,6 +24,7 @@ use shared::world::Nature as _;
 use token_refresh::{Minute, Pace, TokenRefresh};
 use tokio::sync::Semaphore;
 
+use crate::events::programs::Door;
 use crate::interference::Interference;
 use crate::ring::{Character, Truth};
 use crate::twin::{Simulated, Twin};
@@ -57,10 +58,13 @@ pub fn account(name: &str) -> AccountId {
     AccountId::new(name).expect("letters and digits")
 }
 
+/// The key that Ring signs with, at first.
+pub const SIGNING_KEY: &str = "the key of a simulated Ring";
+
 /// Ring's key.
 #[must_use]
 pub fn signing_key() -> SigningKey {
-    SigningKey::new("the key of a simulated Ring").expect("it is not empty")
+    SigningKey::new(SIGNING_KEY).expect("it is not empty")
 }
 
 /// All programs of one world.
@@ -76,6 +80,8 @@ pub struct House {
     pub brake: Brake,
     /// How long an invocation of `token-exchange` may take.
     pub exchange_time_out: Duration,
+    /// Processes of `webhook-intake` that wait for the next webhook.
+    pub(crate) doors: Arc<Mutex<Vec<Door>>>,
     room: Arc<Semaphore>,
 }
 
@@ -89,6 +95,7 @@ impl House {
             pace: Pace { grants: 15, links: 10 },
             brake: Brake { least: 5, percent: 20 },
             exchange_time_out: EXCHANGE_TIME_OUT,
+            doors: Arc::default(),
             room: Arc::new(Semaphore::new(REFRESH_AT_ONCE)),
         }
     }

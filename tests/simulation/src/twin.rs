@@ -71,6 +71,8 @@ pub struct Everything {
     pub events: crate::events::kept::Kept,
     /// The queue of events, and quarantine.
     pub queue: crate::events::queue::Queue,
+    /// The key that Ring signs webhooks with, and the secret that says so.
+    pub signing: crate::events::ring::Signing,
     /// What the bus was told of events, and when.
     pub published: Vec<(Timestamp, Announcement)>,
     /// Which devices Ring was asked about, when, and whether they were there.
@@ -139,6 +141,7 @@ impl Twin {
             announced: Vec::new(),
             events: crate::events::kept::Kept::default(),
             queue: crate::events::queue::Queue::default(),
+            signing: crate::events::ring::Signing::default(),
             published: Vec::new(),
             asked: Vec::new(),
             families: BTreeMap::new(),

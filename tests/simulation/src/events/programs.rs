@@ -1,10 +1,12 @@
 //! The programs that an event comes by, each in a process that may die: the intake, and the processor behind the queue.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use http::HeaderMap;
+use ring_partner::signature::{self, SigningKey};
 use shared::edge::batch::{Outcome, wait};
 use shared::edge::metrics::Metrics;
 use shared::event::process::Processor;
@@ -13,25 +15,44 @@ use shared::media::RemovedMedia;
 use shared::policy::Regions;
 use shared::world::Nature as _;
 use tokio::time::{sleep, timeout};
+use webhook_intake::Intake;
 
 use super::queue::{Content, Message};
 use crate::house::{Asks, House};
 use crate::twin::{Simulated, Twin};
 
-/// How long the intake may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_millis(3_500);
+/// One in so many webhooks begins a process of the intake, though another one waits.
+const BEGUN_IN: u128 = 8;
 /// How long an invocation of the processor may take. In step with its time-out in the template.
 const CUT_OFF: Duration = Duration::from_secs(60);
 /// How long the event source waits after an invocation that failed as a whole, and between two looks.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
 impl House {
-    /// `webhook-intake`, in this process, with a body whose signature was verified: the status of its answer.
-    pub async fn intake(&self, process: &Twin, body: &[u8]) -> u16 {
-        match timeout(ANSWER_WITHIN, process.send(body)).await {
-            Ok(Ok(())) => 200,
-            Ok(Err(_)) | Err(_) => 503,
-        }
+    /// A process of `webhook-intake`: one that waits, or one that has just begun.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        let waiting = if self.world.random().is_multiple_of(BEGUN_IN) {
+            None
+        } else {
+            self.doors().pop()
+        };
+        waiting.unwrap_or_else(|| {
+            let process = self.world.process();
+            let ports = || process.clone();
+            let metrics = Metrics::new("simulation", webhook_intake::SERVICE);
+            let intake = Arc::new(Intake::over(ports(), ports(), ports(), ports(), metrics));
+            Door { process, intake }
+        })
+    }
+
+    /// It has answered, and waits for the next one.
+    pub fn waits(&self, door: Door) {
+        self.doors().push(door);
+    }
+
+    fn doors(&self) -> MutexGuard<'_, Vec<Door>> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `event-processor`, in this process.
@@ -86,6 +107,25 @@ impl House {
                 sleep(BACK_OFF).await;
             }
         }
+    }
+}
+
+/// One process of `webhook-intake`, which takes in webhook after webhook.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// The process.
+    pub process: Twin,
+    intake: Arc<Intake<Simulated>>,
+}
+
+impl Door {
+    /// Takes a webhook in that is signed with this key, as Lambda hands it over: the status of the answer; `None`: it died.
+    pub async fn post(&self, key: &SigningKey, body: &[u8]) -> Option<u16> {
+        let mut headers = HeaderMap::new();
+        let signature = signature::sign(key, body);
+        headers.insert("x-signature", signature.parse().expect("letters and digits"));
+        let received = self.process.run(self.intake.receive(&headers, body)).await?;
+        Some(received.map_or_else(|problem| problem.kind().status().as_u16(), |()| 200))
     }
 }
 

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use ring_partner::signature::SigningKey;
 use serde_json::json;
 use shared::world::Nature as _;
 use tokio::time::{sleep, timeout};
 
-use crate::house::House;
+use crate::house::{House, SIGNING_KEY};
 
 /// When Ring tries, in seconds after the end of the attempt before. Ring: Webhook Response Handling.
 const SCHEDULE_SECONDS: [u64; 7] = [0, 1, 5, 30, 120, 600, 3_600];
@@ -47,6 +48,44 @@ impl Event {
     }
 }
 
+/// The key that Ring signs webhooks with, and what our secret says of it.
+#[derive(Clone, Debug)]
+pub struct Signing {
+    key: &'static str,
+    /// The string of the secret.
+    pub secret: String,
+}
+
+impl Default for Signing {
+    fn default() -> Self {
+        Self {
+            key: SIGNING_KEY,
+            secret: json!({ "hmac_signing_key": SIGNING_KEY }).to_string(),
+        }
+    }
+}
+
+impl Signing {
+    /// The key that Ring signs with now.
+    #[must_use]
+    pub fn key(&self) -> SigningKey {
+        SigningKey::new(self.key).expect("it is not empty")
+    }
+}
+
+/// The key is changed as it should be: both are in the secret, then Ring signs with the new one, then the old one goes.
+pub async fn change_key(house: &House) {
+    const NEW: &str = "the next key of a simulated Ring";
+    let both = json!({ "hmac_signing_key": NEW, "hmac_signing_key_previous": SIGNING_KEY });
+    house.world.all().signing.secret = both.to_string();
+    // Whoever has read the secret a moment ago may not read it again for ten seconds.
+    sleep(Duration::from_secs(15)).await;
+    house.world.all().signing.key = NEW;
+    // What was signed before has come, or comes again signed anew.
+    sleep(Duration::from_secs(60)).await;
+    house.world.all().signing.secret = json!({ "hmac_signing_key": NEW }).to_string();
+}
+
 /// What a delivery came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
@@ -58,31 +97,42 @@ pub struct Delivered {
     pub is_refused: bool,
 }
 
-/// Delivers a body as Ring does, the intake each time in a process of its own. One of `killed_in` dies; 0: none.
+/// Delivers a body as Ring does, signed with its key. One process of `killed_in` dies; 0: none.
 pub async fn deliver(house: &House, body: &[u8], killed_in: u64) -> Delivered {
+    deliver_signed(house, body, None, killed_in).await
+}
+
+/// The same, signed with this key; `None`: with the one that is Ring's at the time of each attempt.
+pub async fn deliver_signed(house: &House, body: &[u8], key: Option<&SigningKey>, killed_in: u64) -> Delivered {
     let mut delivered = Delivered::default();
     for pause in SCHEDULE_SECONDS {
         sleep(Duration::from_secs(pause)).await;
         delivered.attempts += 1;
-        let process = house.world.process();
+        let door = house.door();
         let random = house.world.random();
         if killed_in > 0 && random.is_multiple_of(u128::from(killed_in)) {
-            let (doomed, after) = (process.clone(), Duration::from_millis((random >> 64) as u64 % 100));
+            let (doomed, after) = (door.process.clone(), Duration::from_millis((random >> 64) as u64 % 100));
             tokio::spawn(async move {
                 sleep(after).await;
                 doomed.kill();
             });
         }
-        match timeout(PATIENCE, process.run(house.intake(&process, body))).await {
-            Ok(Some(200..=299)) => {
-                delivered.is_acknowledged = true;
-                return delivered;
+        let key = key.cloned().unwrap_or_else(|| house.world.all().signing.key());
+        let answer = timeout(PATIENCE, door.post(&key, body)).await;
+        // One that has died, or hangs, is not asked again.
+        if let Ok(Some(status)) = answer {
+            house.waits(door);
+            match status {
+                200..=299 => {
+                    delivered.is_acknowledged = true;
+                    return delivered;
+                }
+                100..=499 => {
+                    delivered.is_refused = true;
+                    return delivered;
+                }
+                _ => {}
             }
-            Ok(Some(100..=499)) => {
-                delivered.is_refused = true;
-                return delivered;
-            }
-            _ => {}
         }
     }
     delivered

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use ring_partner::devices::{Configurations, Device, DeviceId};
 use ring_partner::error::Endpoint;
@@ -10,20 +12,30 @@ use ring_partner::users::AccountId;
 use shared::capture::Slot;
 use shared::capture::ports::Captures;
 use shared::device::{Change, Known, Mark};
+use shared::edge::batch::{BASE64, ENCODING};
 use shared::edge::bus::{Announcement, BusError};
-use shared::edge::queue::QueueError;
+use shared::edge::quarantine::{QuarantineError, TOO_LARGE};
+use shared::edge::queue::{LARGEST, Message as QueueMessage, QueueError};
+use shared::edge::secret::{self, SecretError};
 use shared::edge::table::StoreError;
-use shared::event::ports::{DeviceEndpoint, Devices, Media, Publisher, Records, Workers};
+use shared::event::ports::{DeviceEndpoint, Devices, Inbox, LargeBodies, Media, Publisher, Records, Workers};
 use shared::event::{EventId, Past, Place, Record, Repeat};
 use shared::media::{Medium, MediumId, Retired};
 use shared::policy::Policy;
-use shared::world::EventWorld;
+use shared::world::{EventWorld, IntakeWorld};
 
 use super::kept::Kept;
 use super::queue::Content;
 use crate::interference::{Call, Port};
 use crate::ring::status;
 use crate::twin::{Simulated, Twin, no_queue, unavailable};
+
+impl IntakeWorld for Simulated {
+    type Nature = Twin;
+    type Secret = Twin;
+    type Inbox = Twin;
+    type LargeBodies = Twin;
+}
 
 impl EventWorld for Simulated {
     type Records = Twin;
@@ -321,6 +333,47 @@ impl Workers for Twin {
     }
 }
 
+/// The secret of the signing keys.
+impl secret::Source for Twin {
+    #[track_caller]
+    fn string(&self) -> impl Future<Output = Result<String, SecretError>> + Send {
+        let call = self.call(Port::Client, "secret.string");
+        let unavailable = |_| SecretError::Unavailable("the simulated secret is out of reach".into());
+        self.happen(call, unavailable, |_, all, _| Ok(all.signing.secret.clone()))
+    }
+}
+
+impl Inbox for Twin {
+    #[track_caller]
+    fn put(&self, message: QueueMessage) -> impl Future<Output = Result<(), QueueError>> + Send {
+        let call = self.call(Port::Queue, "inbox.put");
+        self.happen(call, no_queue, move |_, all, moment| {
+            if message.size() > LARGEST {
+                return Err(QueueError("it is too large for the simulated queue".into()));
+            }
+            let body = match message.attribute_named(ENCODING) {
+                Some(BASE64) => STANDARD.decode(message.body().trim()).expect("Base64"),
+                _ => message.body().as_bytes().to_vec(),
+            };
+            all.queue.send(Content::Body(body), moment.now);
+            Ok(())
+        })
+    }
+}
+
+impl LargeBodies for Twin {
+    #[track_caller]
+    fn keep_large(&self, body: &[u8], _now: Timestamp) -> impl Future<Output = Result<(), QuarantineError>> + Send {
+        let call = self.call(Port::Queue, "large_bodies.keep_large");
+        let body = body.to_vec();
+        let failed = |fault| QuarantineError::Queue(no_queue(fault));
+        self.happen(call, failed, move |_, all, _| {
+            all.queue.quarantine.push((Content::Body(body), TOO_LARGE));
+            Ok(())
+        })
+    }
+}
+
 impl DeviceEndpoint for Twin {
     #[track_caller]
     fn device(
@@ -360,17 +413,6 @@ impl Publisher for Twin {
 }
 
 impl Twin {
-    /// Sends a webhook's body to the queue of events.
-    #[track_caller]
-    pub fn send(&self, body: &[u8]) -> impl Future<Output = Result<(), QueueError>> + Send {
-        let call = self.call(Port::Queue, "queue.send");
-        let body = body.to_vec();
-        self.happen(call, no_queue, move |_, all, moment| {
-            all.queue.send(Content::Body(body), moment.now);
-            Ok(())
-        })
-    }
-
     /// A message is not seen again before `wait` has passed.
     #[track_caller]
     pub fn put_off(&self, receipt: u64, wait: Duration) -> impl Future<Output = Result<(), QueueError>> + Send {

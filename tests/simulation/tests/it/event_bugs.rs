@@ -9,8 +9,8 @@ const CAPTURE: &str = "shared/src/capture/mod.rs";
 const TEMPLATE: &str = "template.yaml";
 /// The twins stand for the stores: a condition that is missing here is one that is missing there.
 const KEPT: &str = "tests/simulation/src/events/kept.rs";
-/// And the intake and the loop over a batch for those that are deployed.
-const PROGRAMS: &str = "tests/simulation/src/events/programs.rs";
+const INTAKE: &str = "functions/webhook-intake/src/lib.rs";
+const SECRET: &str = "shared/src/edge/secret.rs";
 
 pub(crate) const BUGS: &[Bug] = &[
     Bug {
@@ -22,20 +22,39 @@ pub(crate) const BUGS: &[Bug] = &[
     },
     Bug {
         what: "a webhook is acknowledged although the queue did not take it",
-        file: PROGRAMS,
-        right: "Ok(Err(_)) | Err(_) => 503,",
-        wrong: "Ok(Err(_)) | Err(_) => 200,",
+        file: INTAKE,
+        right: "        self.queue.put(message).await.map_err(|error| {",
+        wrong: "        self.queue.put(message).await.or(Ok(())).map_err(|error: shared::edge::queue::QueueError| {",
     },
     Bug {
         what: "a webhook is known as a repeat before it is queued",
-        file: PROGRAMS,
-        right: "        match timeout(ANSWER_WITHIN, process.send(body)).await {",
+        file: INTAKE,
+        right: "        let message = message(verified.body());",
         wrong: "        static KNOWN: std::sync::Mutex<std::collections::BTreeSet<Vec<u8>>> =
             std::sync::Mutex::new(std::collections::BTreeSet::new());
         if KNOWN.lock().is_ok_and(|mut known| !known.insert(body.to_vec())) {
-            return 200;
+            return Ok(());
         }
-        match timeout(ANSWER_WITHIN, process.send(body)).await {",
+        let message = message(verified.body());",
+    },
+    Bug {
+        what: "a webhook is refused without a look at the secret",
+        file: SECRET,
+        right: "        if matches!(verified, Err(SignatureError::Mismatch))",
+        wrong: "        if matches!(verified, Err(SignatureError::NoKeys))",
+    },
+    Bug {
+        what: "a webhook is refused although the secret can't be read",
+        file: SECRET,
+        right: "            && let Some(keys) = self.reread(now).await?",
+        wrong: "            && let Ok(Some(keys)) = self.reread(now).await",
+    },
+    Bug {
+        what: "what no queue takes is acknowledged and dropped",
+        file: INTAKE,
+        right: "            return self.keep_large(verified.body(), now).await;",
+        wrong: "            let _dropped = self.keep_large(verified.body(), now);
+            return Ok(());",
     },
     Bug {
         what: "a marker that has run out counts for as long as nobody has deleted it",

@@ -14,6 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ring_partner::devices::DeviceId;
 use shared::device::Mark;
+use shared::edge::queue::LARGEST;
 use shared::event::{EventId, Progress};
 use shared::grant::GrantId;
 use shared::link::{CompleteLink, Confirmed, Link};
@@ -22,7 +23,7 @@ use shared::world::Nature as _;
 use simulation::events::invariants::{Book, drain, hold};
 use simulation::events::programs::Worker;
 use simulation::events::queue::{Content, Job};
-use simulation::events::ring::Event;
+use simulation::events::ring::{Event, deliver};
 use simulation::house::{House, account, paused_runtime};
 use simulation::interference::{Call, Fault, Interference, Mischief, Peace};
 use simulation::ring::Character;
@@ -81,6 +82,10 @@ enum Before {
     Late,
     /// It makes no sense.
     Nonsense,
+    /// Ring is about to tell it.
+    Untold,
+    /// Ring is about to tell what no queue takes.
+    UntoldAndLarge,
 }
 
 const fn scenario(name: &'static str, kind: &'static str, before: Before) -> Scenario {
@@ -133,6 +138,8 @@ const SCENARIOS: &[Scenario] = &[
     scenario("online, media wait", "device_online", Before::Waited),
     scenario("button, too late", "button_press", Before::Late),
     scenario("gone from the listing", "button_press", Before::Gone),
+    scenario("told by Ring", "motion_detected", Before::Untold),
+    scenario("told by Ring, and large", "motion_detected", Before::UntoldAndLarge),
     scenario("added again", "device_added", Before::Retired),
     scenario("the integration ends", "app_integration_removed", Before::Linked),
     scenario("nonsense", "motion_detected", Before::Nonsense),
@@ -280,6 +287,8 @@ async fn prepare(house: &House, scenario: &Scenario, event: &Event, book: &mut B
             house.world.all().events.wait(&account(ACCOUNT), &device, waiting);
             send(book, 1);
         }
+        // Ring tells it once something is about to go wrong.
+        Before::Untold | Before::UntoldAndLarge => {}
         Before::Nonsense => {
             let body = b"{ no sense".to_vec();
             book.nonsense.insert(body.clone(), true);
@@ -321,6 +330,22 @@ fn run(scenario: &Scenario, strikes: &BTreeMap<usize, Fault>) -> Result<Vec<Call
             scenario.besides.to_vec(),
         ));
         house.interfere(Arc::clone(&struck) as Arc<dyn Interference>);
+        let body = match scenario.before {
+            Before::Untold => Some(event.body(1, 0, house.world.now())),
+            Before::UntoldAndLarge => Some(vec![b'x'; LARGEST]),
+            _ => None,
+        };
+        if let Some(body) = body {
+            let delivered = deliver(&house, &body, 0).await;
+            if !delivered.is_acknowledged {
+                return Err("Ring could not tell it".to_owned());
+            }
+            if scenario.before == Before::Untold {
+                book.events.entry(event.clone()).or_default().acknowledged.push(1);
+            } else {
+                book.nonsense.insert(body, true);
+            }
+        }
         take(&house).await;
         // Something is tried again while the fault is there still, and then all of it is.
         sleep(Duration::from_secs(2)).await;
@@ -392,11 +417,12 @@ fn run(scenario: &Scenario, strikes: &BTreeMap<usize, Fault>) -> Result<Vec<Call
     })
 }
 
-/// The walk, and what it begins and stops captures with.
+/// The walk, what it begins and stops captures with, and whoever takes the webhook in.
 const WALKS: &[&str] = &[
     "shared/src/capture/mod.rs",
     "shared/src/event/process/effects.rs",
     "shared/src/event/process/mod.rs",
+    "functions/webhook-intake/src/lib.rs",
 ];
 
 #[test]
@@ -527,11 +553,8 @@ async fn an_account_that_is_linked_while_its_event_is_parked_has_it_at_once() {
         is_old_form: false,
     };
     let mut book = Book::default();
-    house
-        .world
-        .send(&event.body(1, 0, house.world.now()))
-        .await
-        .expect("the queue takes it");
+    let told = deliver(&house, &event.body(1, 0, house.world.now()), 0).await;
+    assert!(told.is_acknowledged, "the queue takes it");
     book.events.entry(event).or_default().acknowledged.push(1);
     book.linked.insert(ACCOUNT.to_owned());
     take(&house).await;

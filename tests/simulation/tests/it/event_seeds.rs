@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ring_partner::devices::DeviceId;
+use ring_partner::signature::SigningKey;
 use serde_json::json;
 use shared::edge::clock::signed;
 use shared::edge::config::{Environment as _, Process};
+use shared::edge::queue::LARGEST;
 use shared::policy::Policy;
 use shared::world::Nature as _;
 use simulation::events::invariants::{Book, Count, Sent, drain, hold};
-use simulation::events::ring::{Delivered, Event, deliver};
+use simulation::events::ring::{Delivered, Event, change_key, deliver, deliver_signed};
 use simulation::house::{House, account, paused_runtime};
 use simulation::interference::{Call, Fault, Interference, Mischief, Peace, Port};
 use simulation::ring::Character;
@@ -249,9 +251,38 @@ fn run(seed: u64, many: u64, over: Duration) -> Result<Sum, String> {
             events: many,
             ..Sum::default()
         };
-        let nonsense = b"{ no sense".to_vec();
-        let refused = deliver(&house, &nonsense, KILLED_IN).await;
-        book.nonsense.insert(nonsense, refused.is_acknowledged);
+        let rotation = {
+            let (house, after) = (house.clone(), Dice(house.world.random()).millis(200_000));
+            tokio::spawn(async move {
+                sleep(after).await;
+                change_key(&house).await;
+            })
+        };
+        // What makes no sense, what is no text, and in some worlds what no queue takes.
+        let mut nonsense = vec![b"{ no sense".to_vec(), b"\xff\xfe{}".to_vec()];
+        if seed.is_multiple_of(16) {
+            nonsense.push(vec![b'x'; LARGEST]);
+        }
+        for nonsense in nonsense {
+            let taken = deliver(&house, &nonsense, KILLED_IN).await;
+            if taken.is_refused {
+                return Err("what makes no sense is signed, and was refused".to_owned());
+            }
+            book.nonsense.insert(nonsense, taken.is_acknowledged);
+        }
+        // An event of nobody's: it must not be found.
+        let forged = Event {
+            at: 1,
+            ..events[0].clone()
+        };
+        let another = SigningKey::new("another key").map_err(|error| error.to_string())?;
+        let body = forged.body(1, 0, house.world.now());
+        if deliver_signed(&house, &body, Some(&another), KILLED_IN)
+            .await
+            .is_acknowledged
+        {
+            return Err("a forged webhook was acknowledged".to_owned());
+        }
         for (telling, delivery) in tellings.iter().zip(deliveries) {
             let Delivered {
                 attempts,
@@ -275,6 +306,7 @@ fn run(seed: u64, many: u64, over: Duration) -> Result<Sum, String> {
         for link in links {
             link.await.map_err(|error| error.to_string())?;
         }
+        rotation.await.map_err(|error| error.to_string())?;
         house.interfere(Arc::new(Peace));
         is_over.store(true, Ordering::Relaxed);
         for poller in pollers {
