@@ -67,6 +67,12 @@ impl Workspace {
         found.iter().map(|id| text(&self.packages[id]["name"])).collect()
     }
 
+    /// The programs that Lambda runs: all but the recorder, which holds sessions for longer than Lambda lets a call be.
+    fn lambdas(&self) -> Vec<String> {
+        let programs = self.functions().into_iter();
+        programs.filter(|name| name != local::RECORDER).collect()
+    }
+
     /// The programs: the directories under `functions/`.
     fn functions(&self) -> Vec<String> {
         let entries = fs::read_dir(self.root.join("functions")).expect("functions/");
@@ -290,7 +296,21 @@ fn one_name_in_five_places() {
             binaries.map(|target| text(&target["name"])).collect::<Vec<_>>(),
             [name.as_str()]
         );
+        // The logs' field `service`, which is the package's own name.
+        let folder = manifest.with_file_name("src");
+        let lib = code(&folder.join("lib.rs"));
+        assert!(
+            lib.contains("pub const SERVICE: &str = env!(\"CARGO_PKG_NAME\");"),
+            "{name} names its logs after itself"
+        );
+        assert!(
+            code(&folder.join("main.rs")).contains("telemetry::init(SERVICE"),
+            "{name} names its logs"
+        );
         // Template resource, and what it deploys.
+        if !WORKSPACE.lambdas().contains(&name) {
+            continue;
+        }
         let resource = pascal(&name);
         let lines = WORKSPACE
             .template
@@ -305,23 +325,12 @@ fn one_name_in_five_places() {
         ] {
             assert!(lines.contains(&line), "{resource} has no line {line:?}");
         }
-        // The logs' field `service`, which is the package's own name.
-        let folder = manifest.with_file_name("src");
-        let lib = code(&folder.join("lib.rs"));
-        assert!(
-            lib.contains("pub const SERVICE: &str = env!(\"CARGO_PKG_NAME\");"),
-            "{name} names its logs after itself"
-        );
-        assert!(
-            code(&folder.join("main.rs")).contains("telemetry::init(SERVICE"),
-            "{name} names its logs"
-        );
     }
 }
 
 #[test]
 fn every_function_of_the_template_is_a_package() {
-    let functions = WORKSPACE.functions();
+    let functions = WORKSPACE.lambdas();
     for (resource, lines) in &WORKSPACE.template.resources {
         if lines.iter().any(|line| line == "    Type: AWS::Serverless::Function") {
             assert!(
@@ -348,7 +357,7 @@ fn a_function_reads_the_variables_that_the_template_sets_and_no_others() {
         "the variables of Ring are read in RingConfig: {ring:?}"
     );
 
-    for name in WORKSPACE.functions() {
+    for name in WORKSPACE.lambdas() {
         let config = code(&WORKSPACE.root.join("functions").join(&name).join("src/config.rs"));
         let config = config.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
         let mut read = variables_read(&config);
@@ -429,12 +438,12 @@ fn no_policy_of_a_role_has_a_wildcard_for_its_resource() {
             assert!(!line.starts_with("ManagedPolicyArns"), "{resource}: {line}");
         }
     }
-    assert_eq!(roles, WORKSPACE.functions().len(), "one role for each program");
+    assert_eq!(roles, WORKSPACE.lambdas().len(), "one role for each program");
 }
 
 /// The value of a function's variable, or of another line of its block, without the comment behind it.
 fn value(resource: &str, name: &str) -> Option<&'static str> {
-    let lines = WORKSPACE.template.resources[resource].iter();
+    let lines = WORKSPACE.template.resources.get(resource)?.iter();
     let value = lines.filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "));
     value
         .map(|value| value.split(" #").next().unwrap_or_default().trim())

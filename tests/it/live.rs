@@ -440,7 +440,7 @@ fn trap_65_a_device_that_goes_offline_is_watched_no_more() {
         event("device_offline").await?;
         let begun = std::time::Instant::now();
         while asked_to_close().await? == 0 {
-            assert!(begun.elapsed() < Duration::from_secs(60), "nobody closes it");
+            assert!(begun.elapsed() < Duration::from_secs(180), "nobody closes it");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert_eq!(scene.open_at_ring().await?, 0);

@@ -14,6 +14,7 @@ mod journey;
 mod live;
 mod ops;
 mod published;
+mod recorder;
 mod roles;
 mod samples;
 mod silence;

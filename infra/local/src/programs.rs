@@ -22,7 +22,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    fn folder(self) -> &'static str {
+    pub(crate) fn folder(self) -> &'static str {
         match self {
             Self::Dev => "debug",
             Self::Release => "release",
@@ -30,7 +30,10 @@ impl Profile {
     }
 }
 
-/// The packages under `functions/`, by name.
+/// The one program that is no function of Lambda's: it holds live sessions for longer than a call may last.
+pub const RECORDER: &str = "stream-capture";
+
+/// The packages under `functions/` that Lambda runs, by name.
 pub fn packages(place: &Place) -> Result<Vec<String>, Failure> {
     let functions = place.checkout().join("functions");
     let entries = fs::read_dir(&functions).or_fail(|| format!("{} can't be read", functions.display()))?;
@@ -38,6 +41,7 @@ pub fn packages(place: &Place) -> Result<Vec<String>, Failure> {
         .filter_map(Result::ok)
         .filter(|entry| entry.path().join("Cargo.toml").is_file())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|package| package != RECORDER)
         .collect();
     packages.sort();
     Ok(packages)
@@ -52,8 +56,8 @@ pub(crate) async fn build(place: &Place, profile: Profile, quiet: bool) -> Resul
         Profile::Dev => _ = cargo.arg("--workspace"),
         Profile::Release => {
             cargo.arg("--release");
-            for package in packages(place)? {
-                cargo.args(["--package", &package]);
+            for package in packages(place)?.iter().map(String::as_str).chain([RECORDER]) {
+                cargo.args(["--package", package]);
             }
         }
     }

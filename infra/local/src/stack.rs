@@ -11,12 +11,14 @@ use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::aws::Aws;
+use crate::child::Server;
 use crate::emulator::{ACCESS_KEY, Emulator, REGION};
 use crate::failure::{Doing, Failure};
 use crate::outputs::{Outputs, noun_of, package_of, queue_of};
 use crate::place::{Place, Run};
 use crate::programs::{self, Profile};
 use crate::progress::Progress;
+use crate::recorder::Recorder;
 use crate::ring::{Ring, RingChoice};
 use crate::sam::Sam;
 use crate::tools::Tools;
@@ -51,7 +53,9 @@ pub struct Stack {
     tools: Tools,
     published: Option<Published>,
     place: Place,
-    // Last, in this order: the emulator ends, then its folder's lock is let go.
+    recorder: Recorder,
+    // Last, in this order: the recorder ends, then the emulator, then its folder's lock is let go.
+    _recording: Server,
     _emulator: Emulator,
     run: Run,
 }
@@ -109,6 +113,16 @@ impl Stack {
         let outputs = describe(&aws, &emulator, &stack_name, &ring).await?;
         part.done(&format!("stack {stack_name}"));
 
+        let part = progress.begin("recorder", "the program that records live video");
+        let recorder = Recorder::of(&place, profile, &aws, &outputs).await?;
+        let environment = recorder
+            .environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.clone()));
+        let program = [recorder.program.as_os_str()];
+        let recording = Server::start(&tools.python(), &program, environment, &run.log("recorder"))?;
+        part.done("started");
+
         let part = progress.begin("settings", "secrets, CORS, Ring's settings");
         let token_url_key = &parameters["TokenUrlKey"];
         let stack = Self {
@@ -119,6 +133,8 @@ impl Stack {
             tools,
             published: None,
             place,
+            recorder,
+            _recording: recording,
             _emulator: emulator,
             run,
         };
@@ -147,6 +163,11 @@ impl Stack {
     /// The pinned tools beside the emulator.
     pub fn tools(&self) -> &Tools {
         &self.tools
+    }
+
+    /// The recorder, to start another one.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     /// Where the checkout and its target folder are.

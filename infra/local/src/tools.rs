@@ -33,6 +33,12 @@ impl Tools {
         })
     }
 
+    /// The Python that has FFmpeg's libraries, for tests that look at films.
+    pub async fn films(place: &Place) -> Result<PathBuf, Failure> {
+        let (folder, _) = environment(place, "film", include_str!("../requirements/film.txt")).await?;
+        Ok(folder.join("bin/python"))
+    }
+
     /// The Python that has the emulator.
     pub(crate) fn python(&self) -> PathBuf {
         self.emulator.join("bin/python")

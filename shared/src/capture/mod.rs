@@ -18,6 +18,9 @@ use crate::edge::table::StoreError;
 use crate::event;
 use crate::media::{Medium, MediumId, Progress, Request};
 
+pub mod archive;
+pub mod manifest;
+pub mod note;
 pub mod ports;
 pub mod session;
 pub mod store;

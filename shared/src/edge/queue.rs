@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::MessageAttributeValue;
+use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName};
 
 use super::aws::Cause;
 
 /// The most that a message may weigh, in bytes (SQS: Message quotas, Message size; the default of a queue).
 pub const LARGEST: usize = 1_048_576;
+
+/// The longest that SQS waits for messages.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// The queue did not take it. Try again later.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +94,17 @@ impl Message {
     }
 }
 
+/// A message that was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// What it is put off or deleted by.
+    pub receipt: String,
+    /// Its body.
+    pub body: String,
+    /// How often it was handed out, this time included.
+    pub times: u32,
+}
+
 impl Queue {
     /// The queue at `url`.
     #[must_use]
@@ -141,6 +156,34 @@ impl Queue {
             .collect())
     }
 
+    /// Waits for messages, at most `most`, hidden from others for `hidden_for`; for long enough that an empty queue is asked
+    /// seldom. For a program that is always there, and takes what it has room for.
+    pub async fn next(&self, most: usize, hidden_for: Duration) -> Result<Vec<Received>, QueueError> {
+        let answer = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(i32::try_from(most.clamp(1, 10)).unwrap_or(10))
+            .visibility_timeout(seconds(hidden_for))
+            .wait_time_seconds(seconds(LONGEST_WAIT))
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .customize()
+            .config_override(aws_sdk_sqs::config::Config::builder().timeout_config(waiting()))
+            .send()
+            .await
+            .map_err(|error| QueueError(error.into()))?;
+        let received = answer.messages.unwrap_or_default().into_iter().filter_map(|message| {
+            let attributes = message.attributes.unwrap_or_default();
+            let times = attributes.get(&MessageSystemAttributeName::ApproximateReceiveCount);
+            Some(Received {
+                receipt: message.receipt_handle?,
+                body: message.body?,
+                times: times.and_then(|times| times.parse().ok()).unwrap_or(1),
+            })
+        });
+        Ok(received.collect())
+    }
+
     /// Deletes the message that `receipt` stands for.
     pub async fn delete(&self, receipt: &str) -> Result<(), QueueError> {
         let delete = self
@@ -171,6 +214,14 @@ impl Queue {
             .map_err(|error| QueueError(error.into()))?;
         Ok(())
     }
+}
+
+/// The time-outs of a call that waits for messages.
+fn waiting() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .operation_attempt_timeout(LONGEST_WAIT + Duration::from_secs(5))
+        .operation_timeout(LONGEST_WAIT + Duration::from_secs(10))
+        .build()
 }
 
 /// A visibility timeout, within the twelve hours that SQS knows.

@@ -43,8 +43,8 @@ pub struct Receipt {
 /// The bucket, and the client to reach it.
 #[derive(Clone, Debug)]
 pub struct Archive {
-    client: Client,
-    bucket: String,
+    pub(crate) client: Client,
+    pub(crate) bucket: String,
 }
 
 impl Archive {
@@ -157,7 +157,7 @@ impl Archive {
         Ok(())
     }
 
-    async fn put(&self, key: &str, content_type: &str, body: Bytes) -> Result<(), ArchiveError> {
+    pub(crate) async fn put(&self, key: &str, content_type: &str, body: Bytes) -> Result<(), ArchiveError> {
         let put = self
             .client
             .put_object()
@@ -170,7 +170,7 @@ impl Archive {
 }
 
 /// An upload in parts.
-struct Upload<'a> {
+pub(crate) struct Upload<'a> {
     archive: &'a Archive,
     key: &'a str,
     id: String,
@@ -178,7 +178,7 @@ struct Upload<'a> {
 }
 
 impl<'a> Upload<'a> {
-    async fn begin(archive: &'a Archive, key: &'a str, content_type: &str) -> Result<Self, ArchiveError> {
+    pub(crate) async fn begin(archive: &'a Archive, key: &'a str, content_type: &str) -> Result<Self, ArchiveError> {
         let create = archive
             .client
             .create_multipart_upload()
@@ -196,7 +196,7 @@ impl<'a> Upload<'a> {
         })
     }
 
-    async fn part(&mut self, part: Bytes) -> Result<(), ArchiveError> {
+    pub(crate) async fn part(&mut self, part: Bytes) -> Result<(), ArchiveError> {
         let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
         let upload = self
             .archive
@@ -215,7 +215,7 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    async fn complete(self) -> Result<(), ArchiveError> {
+    pub(crate) async fn complete(self) -> Result<(), ArchiveError> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(self.parts)).build();
         let complete = self
             .archive
@@ -233,7 +233,7 @@ impl<'a> Upload<'a> {
     }
 
     /// What was sent is dropped. Where that fails too, the bucket's lifecycle rule drops it after a day.
-    async fn abort(self) {
+    pub(crate) async fn abort(self) {
         let abort = self
             .archive
             .client
@@ -286,7 +286,7 @@ fn beside(key: &str) -> String {
     format!("{key}.json")
 }
 
-fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> ArchiveError {
+pub(crate) fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> ArchiveError {
     ArchiveError::Unavailable(error.into())
 }
 

@@ -129,31 +129,60 @@ impl Media {
 
     /// Takes a medium to fetch it. `None`: it is over, or somebody is at it, or it is not to be fetched but recorded.
     pub async fn begin(&self, id: &MediumId, now: Timestamp) -> Result<Option<Medium>, StoreError> {
-        let Some(mut medium) = self.get(id).await? else {
+        let Some(medium) = self.get(id).await? else {
             return Ok(None);
         };
-        let until = now + signed(FETCH_FOR);
         if matches!(medium.request, Request::Capture(_)) {
             return Ok(None);
         }
+        self.take(medium, now, now + signed(FETCH_FOR)).await
+    }
+
+    /// Takes a capture to record it, and has it until then. `None`: it is over, or somebody is at it, or it is none.
+    pub async fn begin_capture(
+        &self,
+        id: &MediumId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Medium>, StoreError> {
+        let medium = self.get(id).await?;
+        match medium.filter(|medium| matches!(medium.request, Request::Capture(_))) {
+            Some(medium) => self.take(medium, now, until).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Has a medium for longer, until then. `Err(Conflict)`: it is somebody else's by now, or was deleted.
+    pub async fn hold(&self, medium: &mut Medium, until: Timestamp) -> Result<(), StoreError> {
+        let progress = Progress::Fetching { until };
+        self.advance(medium, progress).await
+    }
+
+    async fn take(&self, mut medium: Medium, now: Timestamp, until: Timestamp) -> Result<Option<Medium>, StoreError> {
         match medium.progress {
             Progress::Requested | Progress::Waiting { .. } => {}
             Progress::Fetching { until } if until <= now => {}
             _ => return Ok(None),
         }
-        let begin = self
-            .table
-            .update(&medium_key(id))
-            .update_expression("SET progress = :fetching")
-            .condition_expression("progress IN (:before, :fetching)")
-            .expression_attribute_values(":before", serde_dynamo::to_attribute_value(&medium.progress)?);
-        medium.progress = Progress::Fetching { until };
-        let begin = begin.expression_attribute_values(":fetching", serde_dynamo::to_attribute_value(&medium.progress)?);
-        match begin.send().await.map_err(StoreError::from) {
-            Ok(_) => Ok(Some(medium)),
+        match self.advance(&mut medium, Progress::Fetching { until }).await {
+            Ok(()) => Ok(Some(medium)),
             Err(StoreError::Conflict) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// From the progress that was read to this one. Where the answer was lost, asking again finds it done.
+    async fn advance(&self, medium: &mut Medium, progress: Progress) -> Result<(), StoreError> {
+        let advance = self
+            .table
+            .update(&medium_key(&medium.id))
+            .update_expression("SET progress = :after")
+            .condition_expression("progress IN (:before, :after)")
+            .expression_attribute_values(":before", serde_dynamo::to_attribute_value(&medium.progress)?)
+            .expression_attribute_values(":after", serde_dynamo::to_attribute_value(&progress)?);
+        advance.send().await?;
+        medium.progress = progress;
+        Ok(())
     }
 
     /// Keeps how far a medium has come. `Err(Conflict)`: it was deleted meanwhile, or begun anew.

@@ -517,19 +517,19 @@ impl<G: Grants, L: Links, R: Rescue> Stores<G, L, R> {
         assert!(mine(self.grants.due(until, 100).await.expect("an answer")).is_empty());
 
         let (_, link) = self.linked("usr_due").await;
-        self.links
-            .put_off(&link.account_id, long_ago)
-            .await
-            .expect("it will be due");
-        let due = self.links.due(long_ago, 100).await.expect("an answer");
-        assert!(due.contains(&link.account_id));
-        assert!(
-            self.links
-                .get_due(&link.account_id, long_ago)
-                .await
-                .expect("an answer")
-                .is_some()
-        );
+        // Where a stack has these tables, its own minute may take the link just now: then once more.
+        let mut seen = (false, false);
+        for _ in 0..3 {
+            let account = &link.account_id;
+            self.links.put_off(account, long_ago).await.expect("it will be due");
+            let due = self.links.due(long_ago, 100).await.expect("an answer");
+            let one = self.links.get_due(account, long_ago).await.expect("an answer");
+            seen = (due.contains(account), one.is_some());
+            if seen == (true, true) {
+                break;
+            }
+        }
+        assert_eq!(seen, (true, true), "it is among what is due, and says so itself");
         self.links
             .put_off(&link.account_id, self.later(86_400))
             .await

@@ -1,0 +1,170 @@
+//! A capture's objects in the bucket: small ones as they come, and at the end one made of them, in bounded memory.
+
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
+use bytes::{Bytes, BytesMut};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+
+use crate::media::archive::{Archive, ArchiveError, Receipt, Upload, unavailable};
+
+/// The size of a part of the film: the least that S3 takes, and nearly all that is held in memory.
+const PART_BYTES: usize = 5 * 1024 * 1024;
+/// So many films are made at once in one process: each holds a part and a fragment.
+const FILMS_AT_ONCE: usize = 2;
+
+/// The bucket, as a recorder uses it.
+#[derive(Clone, Debug)]
+pub struct Reels {
+    archive: Archive,
+    films: Arc<Semaphore>,
+}
+
+impl Reels {
+    /// In the bucket `name`.
+    #[must_use]
+    pub fn new(config: &SdkConfig, name: impl Into<String>) -> Self {
+        Self {
+            archive: Archive::new(config, name),
+            films: Arc::new(Semaphore::new(FILMS_AT_ONCE)),
+        }
+    }
+
+    /// Stores an object, in place of one that is there.
+    pub async fn put(&self, key: &str, content_type: &str, body: Bytes) -> Result<(), ArchiveError> {
+        self.archive.put(key, content_type, body).await
+    }
+
+    /// An object that was stored; `None`: there is none.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, ArchiveError> {
+        let get = self.archive.client.get_object().bucket(&self.archive.bucket).key(key);
+        let answer = match get.send().await {
+            Ok(answer) => answer,
+            Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
+            Err(error) => return Err(unavailable(error)),
+        };
+        let body = answer.body.collect().await.map_err(unavailable)?;
+        Ok(Some(body.into_bytes()))
+    }
+
+    /// Deletes an object.
+    pub async fn delete(&self, key: &str) -> Result<(), ArchiveError> {
+        let delete = self
+            .archive
+            .client
+            .delete_object()
+            .bucket(&self.archive.bucket)
+            .key(key);
+        delete.send().await.map_err(unavailable)?;
+        Ok(())
+    }
+
+    /// Makes one object of `start` and the objects under `keys`, in order. It is there whole, or not at all.
+    pub async fn join(
+        &self,
+        key: &str,
+        content_type: &str,
+        start: &Bytes,
+        keys: &[String],
+    ) -> Result<Receipt, ArchiveError> {
+        // The semaphore is never closed.
+        let _permit = self.films.acquire().await;
+        let mut film = Film {
+            archive: &self.archive,
+            key,
+            content_type,
+            waiting: BytesMut::from(&start[..]),
+            upload: None,
+            hash: Sha256::new(),
+            bytes: 0,
+        };
+        let joined = self.pour(&mut film, keys).await;
+        match joined {
+            Ok(()) => film.end().await,
+            Err(error) => {
+                film.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn pour(&self, film: &mut Film<'_>, keys: &[String]) -> Result<(), ArchiveError> {
+        for key in keys {
+            let fragment = self.get(key).await?;
+            let fragment = fragment.ok_or_else(|| ArchiveError::Unavailable("a part of the film is gone".into()))?;
+            film.push(&fragment).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A film in the making.
+struct Film<'a> {
+    archive: &'a Archive,
+    key: &'a str,
+    content_type: &'a str,
+    /// Less than a part.
+    waiting: BytesMut,
+    upload: Option<Upload<'a>>,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Film<'_> {
+    async fn push(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.waiting.extend_from_slice(bytes);
+        while self.waiting.len() >= PART_BYTES {
+            let part = self.waiting.split_to(PART_BYTES).freeze();
+            self.send(part).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, part: Bytes) -> Result<(), ArchiveError> {
+        self.count(&part);
+        let upload = match &mut self.upload {
+            Some(upload) => upload,
+            none => none.insert(Upload::begin(self.archive, self.key, self.content_type).await?),
+        };
+        upload.part(part).await
+    }
+
+    async fn end(mut self) -> Result<Receipt, ArchiveError> {
+        let rest = std::mem::take(&mut self.waiting).freeze();
+        if self.upload.is_none() {
+            self.count(&rest);
+            self.archive.put(self.key, self.content_type, rest).await?;
+            return Ok(self.receipt());
+        }
+        if !rest.is_empty()
+            && let Err(error) = self.send(rest).await
+        {
+            self.abort().await;
+            return Err(error);
+        }
+        if let Some(upload) = self.upload.take() {
+            upload.complete().await?;
+        }
+        Ok(self.receipt())
+    }
+
+    async fn abort(self) {
+        if let Some(upload) = self.upload {
+            upload.abort().await;
+        }
+    }
+
+    fn count(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+
+    fn receipt(self) -> Receipt {
+        Receipt {
+            bytes: self.bytes,
+            sha256: hex::encode(self.hash.finalize()),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The recorder as it is deployed, but for the container: a process on the stack, fed by the API through the queue.
+
+use local::Failure;
+use local::outside::{Home, claim, soon};
+use reqwest::{Method, StatusCode};
+use ring_partner::devices::DeviceId;
+use ring_partner::users::AccountId;
+use serde_json::{Value, json};
+use shared::capture;
+use shared::capture::store::Slots;
+use shared::edge::clock;
+use shared::media::{CaptureRequest, Medium, MediumId, Request};
+use tokio::process::{Child, Command};
+
+use crate::traps::{among_others, only_device};
+
+/// Asks for a capture of so many milliseconds. Its id.
+async fn asked(home: &Home<'_>, device: &str, duration: u64) -> Result<String, Failure> {
+    let route = format!("/v1/devices/{device}/captures");
+    let asked = home
+        .call(Method::POST, &route, Some(&json!({ "duration": duration })))
+        .await?;
+    asked
+        .must_be(StatusCode::ACCEPTED, "a capture is asked for")?
+        .text("id")
+}
+
+/// The medium, once it is in this state.
+async fn in_state(home: &Home<'_>, id: &str, state: &str) -> Result<Value, Failure> {
+    soon(&format!("the capture is {state}"), async || {
+        let medium = home.call(Method::GET, &format!("/v1/media/{id}"), None).await?;
+        let medium = medium.must_be(StatusCode::OK, "the medium can be asked for")?;
+        let is = medium.body["state"] == state;
+        Ok(if is {
+            Ok(medium.body)
+        } else {
+            Err(medium.body.to_string())
+        })
+    })
+    .await
+}
+
+/// The live sessions that were opened of a user's devices.
+async fn sessions(home: &Home<'_>) -> Result<Vec<Value>, Failure> {
+    let path = format!("live?user={}", home.account);
+    let live = home.stack.ring().order(Method::GET, &path, None).await?;
+    Ok(live["items"].as_array().cloned().unwrap_or_default())
+}
+
+async fn are_closed(home: &Home<'_>) -> Result<(), Failure> {
+    let sessions = sessions(home).await?;
+    claim(!sessions.is_empty(), "a session was opened", &sessions)?;
+    let all = sessions.iter().all(|session| session["over"]["by"] == "delete");
+    claim(all, "every session was closed by us", &sessions)
+}
+
+async fn is_shown(home: &Home<'_>) -> Result<(), Failure> {
+    soon("a session shows something", async || {
+        let sessions = sessions(home).await?;
+        let shown = sessions.iter().any(|session| session["frames"].as_u64() > Some(30));
+        Ok(if shown { Ok(()) } else { Err(format!("{sessions:?}")) })
+    })
+    .await
+}
+
+/// A film that is there, as far as its start tells.
+async fn is_film(home: &Home<'_>, medium: &Value) -> Result<(), Failure> {
+    let url = medium["url"].as_str().unwrap_or_default();
+    let film = home.stack.http().get(url).send().await;
+    let film = film.and_then(reqwest::Response::error_for_status);
+    let film = match film {
+        Ok(film) => film.bytes().await.unwrap_or_default(),
+        Err(error) => return Err(Failure::new("The film can't be fetched").because(error.without_url().to_string())),
+    };
+    claim(
+        film.len() as u64 == medium["bytes"].as_u64().unwrap_or_default(),
+        "it is all there",
+        medium,
+    )?;
+    claim(film.get(4..8) == Some(b"ftyp"), "it is an MP4", medium)
+}
+
+#[test]
+fn a_capture_that_is_asked_for_is_recorded_and_its_session_closed() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let id = asked(&home, &device, 5_000).await?;
+        let medium = in_state(&home, &id, "stored").await?;
+        are_closed(&home).await?;
+        claim(medium["origin"] == "live", "it is live video", &medium)?;
+        claim(
+            medium["actual"]["duration"].as_i64() > Some(3_000),
+            "it is as long as asked",
+            &medium,
+        )?;
+        is_film(&home, &medium).await
+    });
+}
+
+#[test]
+fn a_capture_whose_medium_is_deleted_stops_and_leaves_nothing_open() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let id = asked(&home, &device, 60_000).await?;
+        is_shown(&home).await?;
+        let deleted = home.call(Method::DELETE, &format!("/v1/media/{id}"), None).await?;
+        deleted.must_be(StatusCode::NO_CONTENT, "it is deleted")?;
+        soon("the session is closed", async || {
+            Ok(are_closed(&home).await.map_err(|failure| failure.to_string()))
+        })
+        .await
+    });
+}
+
+#[test]
+fn trap_94_a_recorder_that_is_killed_leaves_a_session_that_the_next_one_closes_and_goes_on() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let id = asked_quietly(&home, &device, 25_000).await?;
+        let mut first = once(stack, &id)?;
+        is_shown(&home).await?;
+        first
+            .kill()
+            .await
+            .map_err(|error| Failure::new("The recorder can't be killed").because(error.to_string()))?;
+        let left = sessions(&home).await?;
+        claim(
+            left.iter().any(|session| session["open"] == true),
+            "a session is left open",
+            &left,
+        )?;
+
+        let mut second = once(stack, &id)?;
+        let medium = in_state(&home, &id, "stored").await?;
+        are_closed(&home).await?;
+        let _ended = second.wait().await;
+        claim(
+            medium["actual"]["duration"].as_i64() > Some(1_500),
+            "what the first recorded is there",
+            &medium,
+        )?;
+        is_film(&home, &medium).await
+    });
+}
+
+/// A capture that is asked for without a word to the queue, so that nobody else records it.
+async fn asked_quietly(home: &Home<'_>, device: &str, duration: i64) -> Result<String, Failure> {
+    let account = AccountId::new(home.account.as_str()).expect("an id");
+    let device = DeviceId::new(device).expect("an id");
+    let request = Request::Capture(CaptureRequest { duration, audio: false });
+    let now = clock::now();
+    let medium = Medium {
+        id: MediumId::now(&account, &device, request.kind(), "quietly"),
+        ..Medium::requested(account, device, request, now)
+    };
+    let stack = home.stack;
+    let slots = Slots::new(&stack.aws().config, &stack.outputs().tables["media"]);
+    let begun = capture::begin(&slots, &medium, now).await;
+    let begun = begun.map_err(|error| Failure::new("The capture can't be begun").because(error.to_string()))?;
+    Ok(begun.medium_id().as_str().to_owned())
+}
+
+/// A recorder of this one capture.
+fn once(stack: &local::Stack, id: &str) -> Result<Child, Failure> {
+    let recorder = stack.recorder();
+    Command::new(&recorder.program)
+        .args(["--once", &json!({ "medium_id": id }).to_string()])
+        .env_clear()
+        .envs(&recorder.environment)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| Failure::new("The recorder can't be started").because(error.to_string()))
+}
