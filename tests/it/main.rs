@@ -15,6 +15,7 @@ mod live;
 mod ops;
 mod published;
 mod recorder;
+mod rights;
 mod roles;
 mod samples;
 mod silence;
