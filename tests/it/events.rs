@@ -521,6 +521,35 @@ fn trap_63_a_404_of_the_integration_ends_the_link() {
 }
 
 #[test]
+fn trap_63_a_404_of_users_me_ends_the_link() {
+    alone(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        // Its user comes by Ring's app once more, and is shown whose account it is.
+        let nonce = home.confirm().await?;
+        let unknown = json!({"method": "GET", "path": "/v1/users/me", "do": "answer", "status": 404});
+        stack.ring().order(Method::POST, "faults", Some(&unknown)).await?;
+        let before = published("account_unlinked").await;
+        let refused = home.call(Method::POST, "/v1/links/preview", Some(&nonce)).await?;
+        assert!(
+            refused.status.is_client_error() || refused.status.is_server_error(),
+            "{refused:?}"
+        );
+        let links = home.call(Method::GET, "/v1/links", None).await?;
+        assert_eq!(links.body["items"], json!([]));
+        let kept = rows_about(stack, "grant", &home.account).await?;
+        assert!(
+            kept.iter().all(|row| !row.contains_key("tokens")),
+            "both tokens are deleted"
+        );
+        let audited = rows_about(stack, "audit", &home.account).await?;
+        let removed = AttributeValue::S("removed_at_ring".to_owned());
+        assert!(audited.iter().any(|row| row["deed"] == removed), "{audited:?}");
+        assert!(published("account_unlinked").await > before, "it is announced");
+        Ok(())
+    });
+}
+
+#[test]
 fn trap_63_and_64_a_device_that_a_listing_does_not_show_any_more_is_removed_as_by_an_event() {
     alone(async |stack| {
         let home = Home::linked(stack, &json!(["doorbell"])).await?;

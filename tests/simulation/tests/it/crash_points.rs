@@ -711,8 +711,22 @@ const WALKS: &[&str] = &[
 
 /// The fields and variables that hold a port, and the ports' methods.
 const HOLDERS: &[&str] = &[
-    "grants", "links", "keys", "client", "ring", "rescue", "effects", "counters", "records", "devices", "media",
-    "captures", "workers", "bus",
+    "grants",
+    "links",
+    "keys",
+    "client",
+    "ring",
+    "rescue",
+    "effects",
+    "counters",
+    "records",
+    "devices",
+    "media",
+    "captures",
+    "workers",
+    "bus",
+    "queue",
+    "quarantine",
 ];
 
 /// Calls of ports in a file's syntax.

@@ -50,6 +50,18 @@ pub(crate) const BUGS: &[Bug] = &[
         wrong: "            && let Ok(Some(keys)) = self.reread(now).await",
     },
     Bug {
+        what: "the previous key is not known",
+        file: SECRET,
+        right: "        keys.extend(form.hmac_signing_key_previous.and_then(|key| SigningKey::new(key).ok()));",
+        wrong: "        keys.extend(form.hmac_signing_key_previous.and_then(|key| SigningKey::new(key).err()).and(None));",
+    },
+    Bug {
+        what: "a body that is no text is made one",
+        file: INTAKE,
+        right: "        _ => (Cow::Owned(format!(\"{} \", STANDARD.encode(body))), BASE64),",
+        wrong: "        _ => (Cow::Owned(String::from_utf8_lossy(body).into_owned()), \"\"),",
+    },
+    Bug {
         what: "what no queue takes is acknowledged and dropped",
         file: INTAKE,
         right: "            return self.keep_large(verified.body(), now).await;",
