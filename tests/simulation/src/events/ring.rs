@@ -15,6 +15,9 @@ const SCHEDULE_SECONDS: [u64; 7] = [0, 1, 5, 30, 120, 600, 3_600];
 /// How long Ring waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The key that Ring's is changed to.
+const NEXT_KEY: &str = "the next key of a simulated Ring";
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Event {
@@ -73,17 +76,19 @@ impl Signing {
     }
 }
 
-/// The key is changed as it should be: both are in the secret, then Ring signs with the new one, then the old one goes.
+/// The key is changed as it should be: both are in the secret, then Ring signs with the new one. The old one stays until nothing
+/// comes any more that is signed with it.
 pub async fn change_key(house: &House) {
-    const NEW: &str = "the next key of a simulated Ring";
-    let both = json!({ "hmac_signing_key": NEW, "hmac_signing_key_previous": SIGNING_KEY });
+    let both = json!({ "hmac_signing_key": NEXT_KEY, "hmac_signing_key_previous": SIGNING_KEY });
     house.world.all().signing.secret = both.to_string();
     // Whoever has read the secret a moment ago may not read it again for ten seconds.
     sleep(Duration::from_secs(15)).await;
-    house.world.all().signing.key = NEW;
-    // What was signed before has come, or comes again signed anew.
-    sleep(Duration::from_secs(60)).await;
-    house.world.all().signing.secret = json!({ "hmac_signing_key": NEW }).to_string();
+    house.world.all().signing.key = NEXT_KEY;
+}
+
+/// The old key goes.
+pub fn forget_old_key(house: &House) {
+    house.world.all().signing.secret = json!({ "hmac_signing_key": NEXT_KEY }).to_string();
 }
 
 /// What a delivery came to.
@@ -102,9 +107,10 @@ pub async fn deliver(house: &House, body: &[u8], killed_in: u64) -> Delivered {
     deliver_signed(house, body, None, killed_in).await
 }
 
-/// The same, signed with this key; `None`: with the one that is Ring's at the time of each attempt.
+/// The same, signed with this key; `None`: with the one that is Ring's when it begins. What is sent again is signed as it was.
 pub async fn deliver_signed(house: &House, body: &[u8], key: Option<&SigningKey>, killed_in: u64) -> Delivered {
     let mut delivered = Delivered::default();
+    let key = key.cloned().unwrap_or_else(|| house.world.all().signing.key());
     for pause in SCHEDULE_SECONDS {
         sleep(Duration::from_secs(pause)).await;
         delivered.attempts += 1;
@@ -117,7 +123,6 @@ pub async fn deliver_signed(house: &House, body: &[u8], key: Option<&SigningKey>
                 doomed.kill();
             });
         }
-        let key = key.cloned().unwrap_or_else(|| house.world.all().signing.key());
         let answer = timeout(PATIENCE, door.post(&key, body)).await;
         // One that has died, or hangs, is not asked again.
         if let Ok(Some(status)) = answer {

@@ -18,7 +18,7 @@ use shared::edge::queue::LARGEST;
 use shared::policy::Policy;
 use shared::world::Nature as _;
 use simulation::events::invariants::{Book, Count, Sent, drain, hold};
-use simulation::events::ring::{Delivered, Event, change_key, deliver, deliver_signed};
+use simulation::events::ring::{Delivered, Event, change_key, deliver, deliver_signed, forget_old_key};
 use simulation::house::{House, account, paused_runtime};
 use simulation::interference::{Call, Fault, Interference, Mischief, Peace, Port};
 use simulation::ring::Character;
@@ -193,6 +193,7 @@ struct Sum {
     attempts: u64,
     acknowledged: u64,
     recovered: u64,
+    forged_refused: u64,
     count: Count,
 }
 
@@ -204,6 +205,7 @@ impl std::ops::AddAssign for Sum {
         self.attempts += other.attempts;
         self.acknowledged += other.acknowledged;
         self.recovered += other.recovered;
+        self.forged_refused += other.forged_refused;
         self.count += other.count;
     }
 }
@@ -277,12 +279,11 @@ fn run(seed: u64, many: u64, over: Duration) -> Result<Sum, String> {
         };
         let another = SigningKey::new("another key").map_err(|error| error.to_string())?;
         let body = forged.body(1, 0, house.world.now());
-        if deliver_signed(&house, &body, Some(&another), KILLED_IN)
-            .await
-            .is_acknowledged
-        {
+        let taken = deliver_signed(&house, &body, Some(&another), KILLED_IN).await;
+        if taken.is_acknowledged {
             return Err("a forged webhook was acknowledged".to_owned());
         }
+        sum.forged_refused += u64::from(taken.is_refused);
         for (telling, delivery) in tellings.iter().zip(deliveries) {
             let Delivered {
                 attempts,
@@ -307,6 +308,13 @@ fn run(seed: u64, many: u64, over: Duration) -> Result<Sum, String> {
             link.await.map_err(|error| error.to_string())?;
         }
         rotation.await.map_err(|error| error.to_string())?;
+        forget_old_key(&house);
+        let unknown = b"{ no sense under the next key".to_vec();
+        let taken = deliver(&house, &unknown, KILLED_IN).await;
+        if taken.is_refused {
+            return Err("a webhook under the next key was refused".to_owned());
+        }
+        book.nonsense.insert(unknown, taken.is_acknowledged);
         house.interfere(Arc::new(Peace));
         is_over.store(true, Ordering::Relaxed);
         for poller in pollers {
@@ -388,7 +396,7 @@ fn under_any_seed_no_acknowledged_event_is_lost_and_none_takes_effect_twice() {
     });
     report(&total);
     assert!(
-        total.recovered > 0 && total.count.announced_again > 0,
+        total.recovered > 0 && total.forged_refused > 0 && total.count.announced_again > 0,
         "it was bad weather, so that this test can fail"
     );
 }
