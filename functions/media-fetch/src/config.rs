@@ -26,6 +26,8 @@ pub struct Config {
     pub token_key_id: String,
     /// `TOKEN_REFRESH_FUNCTION`: who renews tokens.
     pub token_refresh_function: String,
+    /// `METRICS_NAMESPACE`: what metrics are counted under.
+    pub metrics_namespace: String,
     /// `PRIVACY_REGIONS`: where privacy zones are obscured at the least; none when it is not set.
     pub privacy_regions: Regions,
 }
@@ -44,6 +46,7 @@ impl Config {
             event_bus_name: required(env, "EVENT_BUS_NAME")?,
             token_key_id: required(env, "TOKEN_KEY_ID")?,
             token_refresh_function: required(env, "TOKEN_REFRESH_FUNCTION")?,
+            metrics_namespace: required(env, "METRICS_NAMESPACE")?,
             privacy_regions: parsed_or_empty(env, "PRIVACY_REGIONS")?,
         })
     }

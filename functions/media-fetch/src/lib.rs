@@ -28,6 +28,7 @@ use shared::edge::batch::{self, Outcome, Source, received};
 use shared::edge::bus::{Bus, BusError};
 use shared::edge::clock::signed;
 use shared::edge::function::Function;
+use shared::edge::metrics::Metrics;
 use shared::edge::queue::{Queue, QueueError};
 use shared::edge::table::StoreError;
 use shared::edge::{aws, clock};
@@ -76,6 +77,7 @@ pub struct MediaFetch {
     live: Closer<SessionTable, Ring>,
     ring: Ring,
     access: Access<Deployed, Function>,
+    metrics: Metrics,
 }
 
 /// Why a medium is not stored this time.
@@ -93,6 +95,16 @@ enum Undone {
     Call(#[from] CallError),
     #[error(transparent)]
     Close(#[from] CloseFailure),
+}
+
+impl Undone {
+    /// Ring says that we ask too often (Ring: Rate Limiting).
+    fn is_rings_limit(&self) -> bool {
+        let (Self::Call(CallError::Ring(error)) | Self::Archive(ArchiveError::Source(error))) = self else {
+            return false;
+        };
+        error.answer().is_some_and(|answer| answer.status == 429)
+    }
 }
 
 /// What a failed attempt means for its medium.
@@ -136,15 +148,18 @@ impl MediaFetch {
                 Vault::new(Kms::new(aws, config.token_key_id)),
                 refresh,
             ),
+            metrics: Metrics::new(&config.metrics_namespace, SERVICE),
         })
     }
 
     /// Handles one batch.
     pub async fn handle(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
-        Ok(self
+        let response = self
             .source
             .each(event.payload, async |message| self.message(message).await)
-            .await)
+            .await;
+        self.metrics.flush(clock::now());
+        Ok(response)
     }
 
     async fn message(&self, message: &SqsMessage) -> Outcome {
@@ -157,6 +172,11 @@ impl MediaFetch {
             Err(_) => return Outcome::Discard("no request for a medium"),
         };
         done.unwrap_or_else(|error| {
+            let what = match error {
+                Undone::Close(_) => "sessions_not_closed",
+                _ => "media_retried",
+            };
+            self.metrics.count(what, 1);
             tracing::warn!(error = &error as &dyn std::error::Error, "a medium is tried again");
             Outcome::Retry
         })
@@ -193,7 +213,9 @@ impl MediaFetch {
             .and_then(|known| known.online)
             .filter(|told| told.is)
             .map(|told| told.at);
-        let outcome = match self.fetch(&medium, &link, shown).await {
+        let fetched = self.fetch(&medium, &link, shown).await;
+        self.metrics.time("fetch_ms", clock::now().duration_since(now));
+        let outcome = match fetched {
             Ok(object) => {
                 medium.progress = Progress::Stored {
                     object,
@@ -210,6 +232,9 @@ impl MediaFetch {
                     "medium {} is not fetched",
                     id.as_str(),
                 );
+                if error.is_rings_limit() {
+                    self.metrics.count("ring_pauses", 1);
+                }
                 let (progress, outcome) = match verdict {
                     Verdict::Later(wait) => (Progress::Requested, Outcome::RetryAfter(wait)),
                     Verdict::Again => (Progress::Requested, Outcome::Retry),
@@ -402,6 +427,7 @@ impl MediaFetch {
         if told {
             return Ok(());
         }
+        self.count(&medium.progress);
         let name = self
             .devices
             .get(&medium.account_id, &medium.device_id)
@@ -413,6 +439,19 @@ impl MediaFetch {
         match self.media.keep(&medium).await {
             Ok(()) | Err(StoreError::Conflict) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Counts how a medium has ended.
+    fn count(&self, progress: &Progress) {
+        match progress {
+            Progress::Stored { object, .. } => {
+                self.metrics.count("media_stored", 1);
+                self.metrics.count("media_partial", u64::from(object.partial));
+            }
+            Progress::NoMedia { .. } => self.metrics.count("media_missing", 1),
+            Progress::Failed { .. } => self.metrics.count("media_failed", 1),
+            Progress::Requested | Progress::Fetching { .. } | Progress::Waiting { .. } => {}
         }
     }
 

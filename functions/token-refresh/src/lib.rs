@@ -17,7 +17,7 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 pub use config::Config;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Error, LambdaEvent};
 use ring_partner::oauth::TokenError;
 use ring_partner::users::AccountId;
@@ -71,6 +71,9 @@ const COMPLETED_WITHIN: Duration = Duration::from_secs(600);
 /// Nothing new is begun after this: the next minute goes on. What was begun last has the time to end well before the
 /// function's time-out in the template, as a renewal that is cut off between Ring's answer and its being saved loses a pair.
 const BEGIN_WITHIN: Duration = Duration::from_millis(58_500);
+/// A refresh token that ends this soon, and was not renewed just now, is somebody's to look at.
+const ENDS_SOON: SignedDuration = SignedDuration::from_hours(5 * 24);
+const ENDS_NOW: SignedDuration = SignedDuration::from_hours(24);
 /// Up to so many refused pairs in one to two days are believed, whatever their share.
 const REFUSED_AT_LEAST: u64 = 5;
 
@@ -137,6 +140,8 @@ pub struct TokenRefresh<W: World> {
     pub leeway: Duration,
     /// How many are begun each second.
     pub pace: Pace,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// How many of what is due are begun each second: within the shares of Ring's limit (Ring: Rate Limiting).
@@ -157,6 +162,7 @@ struct Walks<W: World> {
     begin_until: Timestamp,
     /// Nor after Ring has asked for a pause.
     paused: AtomicBool,
+    metrics: Metrics,
 }
 
 /// What became of one grant.
@@ -212,6 +218,7 @@ impl Program {
             grants: (config.ring.share * 3 / 4).max(1),
             links: (config.api_share / 5).max(1),
         };
+        let metrics = Metrics::new(&config.metrics_namespace, SERVICE);
         let audit = Audit::new(aws, config.audit_table, config.audit_retention_days);
         let events = Events::new(aws, &config.events_table);
         let pulse = Pulse::new(aws, config.events_table);
@@ -258,12 +265,13 @@ impl Program {
                 watch: Some(Watch {
                     pulse,
                     events,
-                    metrics: Metrics::new(&config.metrics_namespace, SERVICE),
+                    metrics: metrics.clone(),
                 }),
             },
             complete: config.complete_link,
             leeway: config.link_leeway,
             pace,
+            metrics,
         };
         let resolve_queue = Source {
             queue: Queue::new(aws, config.resolve_queue_url),
@@ -282,9 +290,7 @@ impl Program {
             Wake::Minute { time } => {
                 let (minute, ()) = tokio::join!(self.walks.minute(time, deadline).boxed(), self.listen(time));
                 // What was counted goes out, whether or not the minute came to its end.
-                if let Some(watch) = &self.walks.effects.watch {
-                    watch.metrics.flush(clock::now());
-                }
+                self.walks.metrics.flush(clock::now());
                 Said::Minute(minute?)
             }
             Wake::Resolve(batch) => {
@@ -395,15 +401,19 @@ impl<W: World> TokenRefresh<W> {
                     Err(error) => {
                         tracing::warn!(error = &error as &dyn std::error::Error, "a grant is tried again");
                         minute.failed += 1;
+                        self.metrics.count("grants_failed", 1);
                         // What is begun comes to its end; nothing more is begun.
                         if error.is_pause() && !walks.paused.swap(true, Ordering::Relaxed) {
-                            tracing::warn!(metric = "share_paused", "Ring asks for a pause: this minute ends early");
+                            tracing::warn!("Ring asks for a pause: this minute ends early");
+                            self.metrics.count("ring_pauses", 1);
                         }
                     }
                 }
             }
         }
         minute.refused = refused.len();
+        self.metrics.count("pairs_renewed", minute.renewed as u64);
+        self.metrics.count("pairs_refused", minute.refused as u64);
         minute.ended += walks.refresher.judge(refused, minute.renewed as u64).await?;
         Ok(minute)
     }
@@ -457,6 +467,7 @@ impl<W: World> TokenRefresh<W> {
         Walks {
             begin_until: nature.now() + signed(BEGIN_WITHIN),
             paused: AtomicBool::new(false),
+            metrics: self.metrics.clone(),
             refresher,
             claims: Claims {
                 nature: nature.clone(),
@@ -510,7 +521,7 @@ impl<W: World> Walks<W> {
                 Err(error) => self.not_asked(&grant, error),
             },
             Life::Claiming { .. } => self.resume(grant).await,
-            Life::Unclaimed { .. } | Life::Confirmed | Life::Linked => self.renew(&grant).await,
+            Life::Unclaimed { .. } | Life::Confirmed | Life::Linked => self.renew(&grant, time).await,
             Life::RelinkRequired { .. } | Life::Ended { .. } => Ok(Step::Nothing),
         }
     }
@@ -532,7 +543,21 @@ impl<W: World> Walks<W> {
         }
     }
 
-    async fn renew(&self, grant: &Grant) -> Result<Step, Undone> {
+    async fn renew(&self, grant: &Grant, time: Timestamp) -> Result<Step, Undone> {
+        let renewed = self.renew_now(grant).await;
+        if let Some(tokens) = &grant.tokens {
+            self.metrics.time("renewal_overdue_ms", tokens.overdue(time));
+            // What is renewed has a month again.
+            if !matches!(renewed, Ok(Step::Renewed)) {
+                let left = tokens.refresh_expires_at.duration_since(time);
+                self.metrics.count("tokens_end_in_5_days", u64::from(left < ENDS_SOON));
+                self.metrics.count("tokens_end_in_a_day", u64::from(left < ENDS_NOW));
+            }
+        }
+        renewed
+    }
+
+    async fn renew_now(&self, grant: &Grant) -> Result<Step, Undone> {
         let generation = grant.tokens.as_ref().map_or(0, |tokens| tokens.generation);
         Ok(match self.refresher.renew(&grant.id, generation).await? {
             Renewal::Fresh(true) => Step::Renewed,

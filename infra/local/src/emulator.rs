@@ -15,8 +15,8 @@ pub(crate) const REGION: &str = "us-east-1";
 /// The key that the emulator takes for the account's root.
 pub(crate) const ACCESS_KEY: (&str, &str) = ("test", "test");
 
-/// The emulator's own program, with what its checks of rights lack.
-const PROGRAM: &str = include_str!("emulator.py");
+/// The emulator's own program, with what its alarms and its checks of rights lack.
+const PROGRAM: &str = concat!(include_str!("alarms.py"), include_str!("emulator.py"));
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Another process may take a free port between the look and the start.
 const ATTEMPTS: u32 = 3;

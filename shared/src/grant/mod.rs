@@ -15,7 +15,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ring_partner::nonce::Nonce;
 use ring_partner::oauth::{AccessToken, RefreshToken};
 use ring_partner::users::AccountId;
@@ -132,6 +132,13 @@ impl Tokens {
     #[must_use]
     pub fn is_stale(&self, now: Timestamp) -> bool {
         self.access_expires_at.duration_since(now) < signed(STALE_BEFORE)
+    }
+
+    /// For how long the pair has been due to be renewed: nothing within the day that a pair is kept young for.
+    #[must_use]
+    pub fn overdue(&self, now: Timestamp) -> SignedDuration {
+        now.duration_since(keep_young_at(self.issued_at, 1.0))
+            .max(SignedDuration::ZERO)
     }
 }
 

@@ -192,7 +192,11 @@ impl<W: World> Refresher<W> {
             }
             // A lease that ran out is one whose holder vanished, maybe with Ring's answer on its way to the rescue queue.
             if !looked && grant.lease.as_ref().is_some_and(|lease| lease.until <= now) {
-                tracing::warn!(grant.id = id.as_str(), "a lease ran out; its holder is gone");
+                tracing::error!(
+                    alarm = "lease_ran_out",
+                    grant.id = id.as_str(),
+                    "a lease ran out; its holder is gone"
+                );
                 self.look_for_rescued().await?;
                 looked = true;
                 continue;

@@ -20,7 +20,7 @@ use crate::grant::{CLAIM_FOR, Claim, EndReason, Grant, GrantId, Life, RESOLVE_WA
 use crate::world::{Nature, World};
 
 /// More unclaimed grants than this are somebody's to look at: each nonce is matched over all of them.
-const MANY_UNCLAIMED: usize = 100_000;
+const MANY_UNCLAIMED: usize = 10_000;
 /// The most grants whose owner is not known yet that one attempt asks Ring about, and how long it waits for that.
 const MOST_TO_RESOLVE: usize = 8;
 const RESOLVE_WITHIN: Duration = Duration::from_secs(3);

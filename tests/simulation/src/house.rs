@@ -9,6 +9,7 @@ use ring_partner::oauth::AuthorizationCode;
 use ring_partner::signature::SigningKey;
 use ring_partner::users::AccountId;
 use shared::edge::clock::signed;
+use shared::edge::metrics::Metrics;
 use shared::edge::quota::Quota;
 use shared::grant::access::{Access, CallError, Refresh, RefreshOutcome, RefreshRequest};
 use shared::grant::exchange::{Exchange, ExchangeError, Exchanged, Presented};
@@ -194,6 +195,7 @@ impl House {
             complete: CompleteLink::AtOnce,
             leeway: Duration::ZERO,
             pace: self.pace,
+            metrics: Metrics::new("simulation", "token-refresh"),
         }
     }
 
