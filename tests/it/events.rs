@@ -623,8 +623,8 @@ fn trap_69_what_has_run_out_counts_as_gone_although_it_is_still_there() {
 
 #[test]
 fn trap_67_our_own_dead_letters_and_what_nobody_could_read_are_watched() {
-    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
-    let template = fs::read_to_string(template).expect("the template");
+    let read = |file: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect("a template");
+    let (template, alarms) = (read("../template.yaml"), read("../infra/alarms.yaml"));
     let names = template
         .lines()
         .filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
@@ -633,15 +633,20 @@ fn trap_67_our_own_dead_letters_and_what_nobody_could_read_are_watched() {
         .collect();
     assert!(watched.len() >= 4, "{watched:?}");
     for queue in watched {
-        let dimension = format!("Value: !GetAtt {queue}.QueueName }}]");
-        let mut alarms = template.split("Type: AWS::CloudWatch::Alarm\n").skip(1);
+        let given = format!("        {queue}: !GetAtt {queue}.QueueName");
         assert!(
-            alarms.any(|alarm| alarm
+            template.lines().any(|line| line == given),
+            "{queue} is given to the alarms"
+        );
+        let dimension = format!("Value: !Ref {queue} }}]");
+        let mut alarms = alarms.split("Type: AWS::CloudWatch::Alarm\n").skip(1);
+        let is_watched = alarms.any(|alarm| {
+            alarm
                 .split("\n\n")
                 .next()
-                .is_some_and(|alarm| alarm.contains(&dimension))),
-            "{queue}"
-        );
+                .is_some_and(|alarm| alarm.contains(&dimension))
+        });
+        assert!(is_watched, "{queue}");
     }
 }
 
