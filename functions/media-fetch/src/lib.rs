@@ -18,6 +18,7 @@ use ring_partner::Ring;
 use ring_partner::error::Decision;
 use ring_partner::media::Media as RingMedia;
 use serde::Serialize;
+use shared::capture::archive::Reels;
 use shared::capture::session::live::{CloseFailure, Closer};
 use shared::capture::session::ports::Sessions as _;
 use shared::capture::session::store::SessionTable;
@@ -69,6 +70,7 @@ pub struct MediaFetch {
     source: Source,
     media: Media,
     archive: Archive,
+    reels: Reels,
     links: LinkTable,
     devices: Devices,
     policies: Policies,
@@ -132,6 +134,7 @@ impl MediaFetch {
                 quarantine: None,
             },
             media: Media::new(aws, config.media_table),
+            reels: Reels::new(aws, &config.media_bucket),
             archive: Archive::new(aws, config.media_bucket),
             links: LinkTable::new(aws, config.links_table),
             policies: Policies::new(aws, &devices_table),
@@ -387,7 +390,11 @@ impl MediaFetch {
             for medium in &media {
                 // The row first: whoever is fetching it finds that it is gone, and takes the object away again.
                 self.media.forget(&medium.id).await?;
-                self.archive.delete(&medium.object_key()).await?;
+                let key = medium.object_key();
+                match medium.request {
+                    Request::Capture(_) => self.reels.delete_all(&key).await?,
+                    Request::Clip(_) | Request::Snapshot(_) => self.archive.delete(&key).await?,
+                }
             }
             match media.last() {
                 Some(last) => before = Some(last.position()),

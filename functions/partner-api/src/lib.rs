@@ -8,6 +8,7 @@
 //! | `POST /v1/devices/{device}/clips` · `/snapshots` | 202 the medium, which will be fetched |
 //! | `POST /v1/devices/{device}/captures` | 202 the medium, which will be recorded |
 //! | `GET /v1/devices/{device}/media` · `GET /v1/media/{id}` | 200 media, with a URL when stored |
+//! | `GET /v1/media/{id}/playlist.m3u8` | 200 what is recorded so far, with signed segments |
 //! | `DELETE /v1/media/{id}` | 204 |
 //! | `POST /v1/devices/{device}/live` · `DELETE /v1/live/{session}` | 201 the answer to a WHEP player's offer · 200 |
 //!
@@ -20,6 +21,7 @@ mod devices;
 mod events;
 mod live;
 mod media;
+mod playlist;
 mod policies;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ pub use config::Config;
 use ring_partner::Ring;
 use ring_partner::client::SettingsError;
 use ring_partner::devices::DeviceId;
+use shared::capture::archive::Reels;
 use shared::capture::session::live::{Closer, LiveSessions};
 use shared::capture::session::store::SessionTable;
 use shared::capture::store::Slots;
@@ -68,6 +71,7 @@ pub struct App {
     media: Media,
     media_queue: Queue,
     archive: Archive,
+    reels: Reels,
     policies: Policies,
     regions: Regions,
     captures: Slots,
@@ -103,6 +107,7 @@ impl App {
             regions: config.privacy_regions,
             media: Media::new(aws, config.media_table),
             media_queue: Queue::new(aws, config.media_queue_url),
+            reels: Reels::new(aws, &config.media_bucket),
             archive: Archive::new(aws, config.media_bucket),
         })
     }
@@ -185,6 +190,10 @@ pub fn router(app: App) -> Router {
             get(media::one)
                 .delete(media::delete)
                 .fallback(async || Problem::method_not_allowed("DELETE, GET")),
+        )
+        .route(
+            "/v1/media/{id}/playlist.m3u8",
+            get(playlist::of_capture).fallback(only_get),
         )
         .fallback(not_found)
         .with_state(Arc::new(app))

@@ -297,14 +297,17 @@ pub(crate) async fn delete(State(app): State<Arc<App>>, user: SignedIn, Id(id): 
         .forget(&medium.id)
         .await
         .map_err(|error| unavailable(&error))?;
-    app.archive
-        .delete(&medium.object_key())
-        .await
-        .map_err(|error| unavailable(&error))?;
+    let key = medium.object_key();
+    let deleted = match medium.request {
+        Request::Capture(_) => app.reels.delete_all(&key).await,
+        Request::Clip(_) | Request::Snapshot(_) => app.archive.delete(&key).await,
+    };
+    deleted.map_err(|error| unavailable(&error))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn medium_of(app: &App, user: &SignedIn, id: String) -> Result<Medium, Problem> {
+/// A medium of this user's.
+pub(crate) async fn medium_of(app: &App, user: &SignedIn, id: String) -> Result<Medium, Problem> {
     let id = MediumId::from(id);
     let (links, medium) = tokio::join!(app.links_of(user), app.media.get(&id));
     let medium = medium.map_err(|error| unavailable(&error))?;

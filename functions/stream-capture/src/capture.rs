@@ -511,11 +511,10 @@ pub fn order(now: Timestamp, duration: Duration) -> Order {
 
 #[cfg(test)]
 mod tests {
-    use shared::capture::manifest::{Manifest, Missing};
+    use shared::capture::manifest::{Manifest, Missing, manifest_key};
 
     use super::*;
     use crate::codec::Codec;
-    use crate::recording::manifest_key;
     use crate::testing::Film;
     use crate::testing::twin::World;
 

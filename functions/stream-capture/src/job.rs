@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shared::capture::manifest::Manifest;
+use shared::capture::manifest::{Manifest, manifest_key};
 use shared::capture::ports::Captures as _;
 use shared::capture::store::Slots;
 use shared::capture::{self, Slot, Stop};
@@ -27,7 +27,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::capture::{Means, Order, Over};
 use crate::ports::{Sink as _, SinkError};
 use crate::receiver;
-use crate::recording::{Recording, manifest_key};
+use crate::recording::Recording;
 use crate::ring::{Live, OfDevice};
 use crate::session::Patience;
 use crate::sink::Bucket;

@@ -8,7 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use jiff::Timestamp;
-use shared::capture::manifest::{CLOCK, Counts, Fragment, Gap, Init, Manifest, Missing, Part, milliseconds};
+use shared::capture::manifest::{
+    CLOCK, Counts, Fragment, Gap, Init, Manifest, Missing, Part, manifest_key, milliseconds, prefix,
+};
 use shared::media::Window;
 
 use crate::codec::{Codec, Set};
@@ -310,16 +312,6 @@ impl Recording {
         part.window.duration = began_at + milliseconds(ends) - part.window.timestamp;
         part.number
     }
-}
-
-/// Where the manifest of a recording lies whose film is to lie at `film_key`.
-#[must_use]
-pub fn manifest_key(film_key: &str) -> String {
-    format!("{}/manifest.json", prefix(film_key))
-}
-
-fn prefix(film_key: &str) -> &str {
-    film_key.strip_suffix(".mp4").unwrap_or(film_key)
 }
 
 fn described(init: &Init) -> Result<(Configuration, Arc<Description>), Unusable> {

@@ -1,19 +1,26 @@
-//! A capture's objects in the bucket: small ones as they come, and at the end one made of them, in bounded memory.
+//! A capture's objects in the bucket: small ones as they come, and at the end one made of them, in bounded memory. Whoever
+//! shows or deletes them finds them by their manifest.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
+use aws_sdk_s3::presigning::PresigningConfig;
 use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
+use super::manifest::{Manifest, manifest_key};
 use crate::media::archive::{Archive, ArchiveError, Receipt, Upload, unavailable};
 
 /// The size of a part of the film: the least that S3 takes, and nearly all that is held in memory.
 const PART_BYTES: usize = 5 * 1024 * 1024;
 /// So many films are made at once in one process: each holds a part and a fragment.
 const FILMS_AT_ONCE: usize = 2;
+/// So many objects are deleted at once.
+const DELETED_AT_ONCE: usize = 8;
 
 /// The bucket, as a recorder uses it.
 #[derive(Clone, Debug)]
@@ -59,6 +66,38 @@ impl Reels {
             .key(key);
         delete.send().await.map_err(unavailable)?;
         Ok(())
+    }
+
+    /// The manifest of the capture whose film is to lie at `film_key`; `None`: nothing is recorded yet. It takes the right to
+    /// list the bucket: without it S3 says that an object is forbidden which is not there.
+    pub async fn manifest(&self, film_key: &str) -> Result<Option<Manifest>, ArchiveError> {
+        let Some(stored) = self.get(&manifest_key(film_key)).await? else {
+            return Ok(None);
+        };
+        let manifest = serde_json::from_slice(&stored).map_err(|error| ArchiveError::Unavailable(error.into()))?;
+        Ok(Some(manifest))
+    }
+
+    /// Deletes all objects of the capture whose film lies at `film_key`. The manifest goes last: until then, whoever does this
+    /// again finds the rest.
+    pub async fn delete_all(&self, film_key: &str) -> Result<(), ArchiveError> {
+        if let Some(manifest) = self.manifest(film_key).await? {
+            stream::iter(manifest.keys().map(str::to_owned))
+                .map(|key| async move { self.delete(&key).await })
+                .buffer_unordered(DELETED_AT_ONCE)
+                .try_collect::<()>()
+                .await?;
+        }
+        self.archive.delete(film_key).await?;
+        self.delete(&manifest_key(film_key)).await
+    }
+
+    /// A URL under which an object can be read for so long, by whoever has it.
+    pub async fn signed(&self, key: &str, valid_for: Duration) -> Result<String, ArchiveError> {
+        let config = PresigningConfig::expires_in(valid_for).map_err(unavailable)?;
+        let get = self.archive.client.get_object().bucket(&self.archive.bucket).key(key);
+        let request = get.presigned(config).await.map_err(unavailable)?;
+        Ok(request.uri().to_owned())
     }
 
     /// Makes one object of `start` and the objects under `keys`, in order. It is there whole, or not at all.

@@ -248,6 +248,18 @@ impl Manifest {
     }
 }
 
+/// Where the manifest of a recording lies whose film is to lie at `film_key`.
+#[must_use]
+pub fn manifest_key(film_key: &str) -> String {
+    format!("{}/manifest.json", prefix(film_key))
+}
+
+/// What the keys of all objects of a recording begin with.
+#[must_use]
+pub fn prefix(film_key: &str) -> &str {
+    film_key.strip_suffix(".mp4").unwrap_or(film_key)
+}
+
 /// Ticks as milliseconds.
 #[must_use]
 pub fn milliseconds(ticks: u64) -> i64 {
@@ -328,6 +340,21 @@ mod tests {
         let before = growing.playlist(str::to_owned);
         assert!(full.starts_with(&before), "{before}");
         assert!(!full.contains("ENDLIST"));
+    }
+
+    #[test]
+    fn all_that_a_capture_has_in_the_bucket_is_named_by_its_manifest() {
+        let mut manifest = manifest();
+        manifest.films.push(Film {
+            key: "m/1.mp4".to_owned(),
+            bytes: 1,
+            sha256: String::new(),
+        });
+        assert_eq!(
+            manifest.keys().collect::<Vec<_>>(),
+            ["i0", "i1", "a", "b", "c", "d", "m/1.mp4"]
+        );
+        assert_eq!(manifest_key("m/1.mp4"), "m/1/manifest.json");
     }
 
     #[test]

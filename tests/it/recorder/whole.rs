@@ -98,6 +98,69 @@ fn a_capture_that_is_asked_for_is_recorded_and_its_session_closed() {
     });
 }
 
+/// What is read at each of these URLs, put together; `None`: one of them is not there.
+async fn read_all(home: &Home<'_>, urls: &[&str]) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    for url in urls {
+        let answer = home.stack.http().get(*url).send().await.ok()?;
+        all.extend_from_slice(&answer.error_for_status().ok()?.bytes().await.ok()?);
+    }
+    Some(all)
+}
+
+#[test]
+fn a_capture_plays_by_its_playlist_for_its_user_alone_and_deleted_leaves_nothing_in_the_bucket() {
+    among_others(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let id = asked(&home, &device, 4_000).await?;
+        let medium = in_state(&home, &id, "stored").await?;
+        let route = format!("/v1/media/{id}/playlist.m3u8");
+        let playlist = home.call(Method::GET, &route, None).await?;
+        let playlist = playlist.must_be(StatusCode::OK, "the playlist can be asked for")?;
+        claim(
+            playlist.headers["content-type"] == "application/vnd.apple.mpegurl",
+            "it is a playlist",
+            &playlist,
+        )?;
+        let list = playlist.body.as_str().unwrap_or_default();
+        claim(
+            list.starts_with("#EXTM3U\n") && list.ends_with("#EXT-X-ENDLIST\n"),
+            "it is whole",
+            &list,
+        )?;
+        let map = list.lines().filter_map(|line| line.strip_prefix("#EXT-X-MAP:URI=\""));
+        let map: Vec<_> = map.map(|line| line.trim_end_matches('"')).collect();
+        let segments: Vec<_> = list.lines().filter(|line| !line.starts_with('#')).collect();
+        claim(
+            map.len() == 1 && segments.len() > 1,
+            "it has a start and segments",
+            &list,
+        )?;
+        let urls: Vec<_> = map.iter().chain(&segments).copied().collect();
+        let read = read_all(&home, &urls).await.unwrap_or_default();
+        claim(
+            read.get(4..8) == Some(b"ftyp") && read.len() as u64 > medium["bytes"].as_u64().unwrap_or_default() / 2,
+            "all of it can be read",
+            &read.len(),
+        )?;
+
+        let stranger = Home::of_strangers(stack, &json!([])).await?;
+        let theirs = stranger.call(Method::GET, &route, None).await?;
+        theirs.must_be(StatusCode::NOT_FOUND, "a stranger sees no playlist")?;
+
+        let deleted = home.call(Method::DELETE, &format!("/v1/media/{id}"), None).await?;
+        deleted.must_be(StatusCode::NO_CONTENT, "it is deleted")?;
+        let film = medium["url"].as_str().unwrap_or_default();
+        for url in urls.iter().chain([&film]) {
+            claim(read_all(&home, &[url]).await.is_none(), "nothing is left", url)?;
+        }
+        let gone = home.call(Method::GET, &route, None).await?;
+        gone.must_be(StatusCode::NOT_FOUND, "there is no playlist any more")?;
+        Ok(())
+    });
+}
+
 #[test]
 fn a_capture_whose_medium_is_deleted_stops_and_leaves_nothing_open() {
     among_others(async |stack| {
