@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, header};
 use lambda_http::RequestExt as _;
 use lambda_http::request::RequestContext;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tower::util::MapRequest;
 
@@ -72,6 +72,9 @@ fn no_claims() -> Problem {
     Problem::new(ProblemType::Internal)
 }
 
+/// All that may mean something in a path, or is not allowed there (RFC 3986, 2.3 has the rest).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// Serves a router's routes with the path as the caller meant it. Of an `ANY /v1/{proxy+}` route an HTTP API decodes every
 /// escape of the path but `%25`. A router would decode it again, and would take a decoded `?` or `#` for the path's end: an
 /// opaque id with one of these in it would become another.
@@ -85,7 +88,7 @@ fn with_path_as_meant(mut request: lambda_http::Request) -> lambda_http::Request
     let Some(rest) = parameters.and_then(|parameters| parameters.first("proxy")) else {
         return request;
     };
-    let as_meant = |segment: &str| utf8_percent_encode(&segment.replace("%25", "%"), NON_ALPHANUMERIC).to_string();
+    let as_meant = |segment: &str| utf8_percent_encode(&segment.replace("%25", "%"), RESERVED).to_string();
     let segments: Vec<_> = rest.split('/').map(as_meant).collect();
     let query = request
         .uri()
@@ -314,6 +317,13 @@ mod tests {
             let segment = path.strip_prefix("/v1/devices/").unwrap();
             assert_eq!(percent_encoding::percent_decode_str(segment).decode_utf8().unwrap(), id);
         }
+        let parameters = HashMap::from([("proxy".to_owned(), "media/med_1/playlist.m3u8".to_owned())]);
+        let request = lambda_http::Request::default().with_path_parameters(parameters);
+        let path = with_path_as_meant(request).uri().path().to_owned();
+        assert_eq!(
+            path, "/v1/media/med_1/playlist.m3u8",
+            "a route's own words stay as they are"
+        );
     }
 
     #[test]
