@@ -757,6 +757,12 @@ pub(crate) async fn over(home: &Home<'_>, device: &str, what: &str, order: &Valu
     .await
 }
 
+/// What a presigned URL leads to.
+async fn got(url: &str) -> Vec<u8> {
+    let answer = reqwest::get(url).await.expect("the bucket answers");
+    answer.bytes().await.expect("the whole object comes").to_vec()
+}
+
 #[test]
 fn trap_98_and_106_a_window_without_footage_is_no_media_and_may_be_asked_for_anew() {
     among_others(async |stack| {
@@ -834,24 +840,53 @@ fn trap_99_a_clip_behind_a_redirect_is_fetched_by_the_same_post() {
         )
         .await?;
         assert_eq!(medium["state"], "stored", "{medium}");
+        // What the file says of itself, and Ring's still of its first moment.
+        assert_eq!(
+            (&medium["codec"], &medium["origin"]),
+            (&json!("avc"), &json!("recording"))
+        );
+        assert!(
+            medium["resolution"]["width"].as_u64() > medium["resolution"]["height"].as_u64(),
+            "{medium}"
+        );
+        let thumbnail = got(text(&medium["thumbnail"])).await;
+        assert_eq!(image::guess_format(&thumbnail).ok(), Some(image::ImageFormat::Jpeg));
         Ok(())
     });
 }
 
 #[test]
-fn trap_120_a_device_with_privacy_zones_gives_no_pictures() {
+fn trap_120_a_device_with_privacy_zones_gives_masked_stills_and_nothing_that_moves() {
     among_others(async |stack| {
-        let home = Home::linked(stack, &json!(["privacy_camera"])).await?;
-        let device = only_device(&home).await?;
         let now = clock::now().as_millisecond();
+        let camera = json!({"preset": "privacy_camera", "snapshots": [now - 60_000]});
+        let home = Home::linked(stack, &json!([camera])).await?;
+        let device = only_device(&home).await?;
         let clip = json!({"timestamp": now - 60_000, "duration": 5_000});
-        for (what, order) in [("clips", clip), ("snapshots", json!({}))] {
+        for (what, order) in [("clips", clip), ("captures", json!({"duration": 5_000}))] {
             let refused = home
                 .call(Method::POST, &format!("/v1/devices/{device}/{what}"), Some(&order))
                 .await?;
             is_problem(&refused, StatusCode::FORBIDDEN, "privacy-zones");
         }
         assert!(journal(&home, "path=*/media/*").await?.is_empty(), "Ring is not asked");
+
+        for format in ["jpeg", "png"] {
+            let order = json!({"type": "at_timestamp", "timestamp": now - 60_000, "image_options": {"format": format}});
+            let still = over(&home, &device, "snapshots", &order).await?;
+            assert_eq!(
+                (text(&still["state"]), text(&still["privacy_zones"])),
+                ("stored", "obscured"),
+                "{still}"
+            );
+            assert_eq!(still["resolution"], json!({"width": 640, "height": 360}));
+            let file = got(text(&still["url"])).await;
+            let file = image::load_from_memory(&file).expect("it is a picture").into_rgb8();
+            // The left quarter is one of its zones.
+            let light = |x, y| file.get_pixel(x, y).0.into_iter().max().unwrap_or_default();
+            assert!((0..360).all(|y| light(0, y) < 12 && light(80, y) < 12 && light(159, y) < 12));
+            assert!((0..360).any(|y| light(400, y) > 40), "the rest is there");
+        }
         Ok(())
     });
 }

@@ -11,12 +11,15 @@ mod config;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use bytes::{Bytes, BytesMut};
 pub use config::Config;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent};
 use ring_partner::Ring;
+use ring_partner::devices::{Configurations, Zone};
 use ring_partner::error::Decision;
-use ring_partner::media::Media as RingMedia;
+use ring_partner::media::{Media as RingMedia, Resolution};
 use serde::Serialize;
 use shared::capture::archive::Reels;
 use shared::capture::session::live::{CloseFailure, Closer};
@@ -39,10 +42,12 @@ use shared::grant::store::GrantTable;
 use shared::grant::vault::{Kms, Vault};
 use shared::link::Link;
 use shared::link::store::LinkTable;
-use shared::media::archive::{Archive, ArchiveError, Receipt};
+use shared::media::archive::{Archive, ArchiveError, Receipt, thumbnail_key};
+use shared::media::still::{self, Unmaskable};
 use shared::media::store::{Due, Media};
 use shared::media::{
-    Job, Medium, MediumId, Object, Progress, Request, Retired, WAITS_FOR, Window, fetch_message, is_stale, privacy_word,
+    Job, Medium, MediumId, Object, Progress, Request, Retired, RingIds, WAITS_FOR, Window, fetch_message, film,
+    is_stale, privacy_word, thumbnail_request,
 };
 use shared::policy::store::Policies;
 use shared::policy::{Regions, Shown};
@@ -97,6 +102,8 @@ enum Undone {
     Call(#[from] CallError),
     #[error(transparent)]
     Close(#[from] CloseFailure),
+    #[error(transparent)]
+    Unmaskable(#[from] Unmaskable),
 }
 
 impl Undone {
@@ -207,29 +214,37 @@ impl MediaFetch {
             Some(known) => self.policies.holding_for(known).await?.shows(known, &self.regions),
             None => Shown::Nothing,
         };
-        // Masking is not built: what would have to be masked is not to be had.
-        if matches!(shown, Shown::Masked | Shown::Nothing) {
+        if !shown.takes(medium.request.action()) {
             return self.fail(medium, &link, "privacy_zones").await;
         }
+        let zones = known.as_ref().and_then(|known| known.configurations.as_ref());
+        let zones = zones.map_or(&[][..], Configurations::privacy_zones).to_vec();
         // It could not be had before its device was back.
         let since = known
             .and_then(|known| known.online)
             .filter(|told| told.is)
             .map(|told| told.at);
-        let fetched = self.fetch(&medium, &link, shown).await;
+        let fetched = self.fetch(&medium, &link, shown, &zones).await;
         self.metrics.time("fetch_ms", clock::now().duration_since(now));
         let outcome = match fetched {
             Ok(object) => {
+                medium.ring = Some(RingIds {
+                    request_id: object.ring_request_id.clone(),
+                    error_id: None,
+                });
                 medium.progress = Progress::Stored {
-                    object,
+                    object: Box::new(object),
                     announced: false,
                 };
                 Outcome::Done
             }
             Err(error) => {
                 let verdict = verdict(&error, &medium, tries, since, clock::now());
+                medium.ring = ring_ids(&error).or(medium.ring);
                 tracing::warn!(
                     medium.id = id.as_str(),
+                    ring.request_id = medium.ring.as_ref().and_then(|ring| ring.request_id.as_deref()),
+                    ring.error_id = medium.ring.as_ref().and_then(|ring| ring.error_id.as_deref()),
                     error = &error as &dyn std::error::Error,
                     verdict = ?verdict,
                     "medium {} is not fetched",
@@ -463,7 +478,7 @@ impl MediaFetch {
     }
 
     /// Ring -> S3.
-    async fn fetch(&self, medium: &Medium, link: &Link, shown: Shown) -> Result<Object, Undone> {
+    async fn fetch(&self, medium: &Medium, link: &Link, shown: Shown, zones: &[Zone]) -> Result<Object, Undone> {
         let ring = &self.ring;
         let source = self.access.call(&link.grant_id, clock::now(), |token| async move {
             match &medium.request {
@@ -475,18 +490,130 @@ impl MediaFetch {
         let source = source.await?;
         let key = medium.object_key();
         let described = Described::of(&source);
-        let receipt = self.archive.store(&key, &source.content_type, source.body).await?;
-        let object = described.object(medium, key, shown, receipt);
+        let (receipt, looks) = match &medium.request {
+            Request::Snapshot(_) => self.store_still(&key, source, shown, zones).await?,
+            Request::Clip(_) | Request::Capture(_) => self.store_film(&key, source).await?,
+        };
+        let mut object = described.object(medium, key, shown, receipt, looks);
+        if let Request::Clip(clip) = &medium.request {
+            let shows = object.actual.map_or(clip.timestamp, |actual| actual.timestamp);
+            object.thumbnail = self.thumbnail(medium, link, &object.key, shows).await;
+        }
         self.archive
             .describe(&object.key, &Description::of(medium, &object))
             .await?;
         tracing::info!(
             medium.id = medium.id.as_str(),
+            ring.request_id = object.ring_request_id,
             object.size_bytes = object.bytes,
-            "a medium is stored"
+            "medium {} is stored",
+            medium.id.as_str()
         );
         Ok(object)
     }
+
+    /// Streams a film into the bucket, and reads on the way what it says of itself.
+    async fn store_film(&self, key: &str, source: RingMedia) -> Result<(Receipt, Looks), Undone> {
+        let mut film = film::Reader::default();
+        let body = source.body.inspect_ok(|bytes| film.take(bytes));
+        let receipt = self.archive.store(key, &source.content_type, body).await?;
+        let looks = film.done().map_or_else(Looks::default, |film| Looks {
+            codec: Some(film.codec.as_str().to_owned()),
+            resolution: Some(film.resolution),
+            duration: film.duration,
+        });
+        Ok((receipt, looks))
+    }
+
+    /// Stores a still, masked where it has to be. It is small: it is held whole.
+    async fn store_still(
+        &self,
+        key: &str,
+        source: RingMedia,
+        shown: Shown,
+        zones: &[Zone],
+    ) -> Result<(Receipt, Looks), Undone> {
+        let mut still = whole(source.body, still::MOST_BYTES).await?;
+        if shown == Shown::Masked {
+            // Zones that are not known hide nothing that could be masked.
+            if zones.is_empty() {
+                return Err(Unmaskable::Zones.into());
+            }
+            still = still::masked(&still, zones)?.into();
+        }
+        let looks = Looks {
+            resolution: still::resolution(&still),
+            ..Looks::default()
+        };
+        let body = futures_util::stream::iter([Ok(still)]);
+        Ok((self.archive.store(key, &source.content_type, body).await?, looks))
+    }
+
+    /// Stores Ring's still of the moment that a clip begins at, and tells where. A clip is a clip without it, too.
+    async fn thumbnail(&self, medium: &Medium, link: &Link, key: &str, at: i64) -> Option<String> {
+        let (ring, request) = (&self.ring, &thumbnail_request(at));
+        let source = self.access.call(&link.grant_id, clock::now(), |token| async move {
+            ring.snapshot(&token, &medium.device_id, request).await
+        });
+        let stored = async {
+            let source = source.await?;
+            let still = whole(source.body, still::MOST_BYTES).await?;
+            let key = thumbnail_key(key);
+            let body = futures_util::stream::iter([Ok(still)]);
+            self.archive.store(&key, &source.content_type, body).await?;
+            Ok::<_, Undone>(key)
+        };
+        match stored.await {
+            Ok(key) => Some(key),
+            Err(error) => {
+                tracing::info!(
+                    medium.id = medium.id.as_str(),
+                    error = &error as &dyn std::error::Error,
+                    "medium {} has no thumbnail",
+                    medium.id.as_str()
+                );
+                None
+            }
+        }
+    }
+}
+
+/// A body as a whole, of so many bytes at most.
+async fn whole(
+    mut body: impl Stream<Item = Result<Bytes, ring_partner::Error>> + Unpin,
+    most: usize,
+) -> Result<Bytes, ArchiveError> {
+    let mut all = BytesMut::new();
+    while let Some(bytes) = body.next().await {
+        let bytes = bytes.map_err(ArchiveError::Source)?;
+        if all.len() + bytes.len() > most {
+            let limit = most as u64;
+            return Err(ArchiveError::Source(ring_partner::Error::TooLarge { limit }));
+        }
+        all.extend_from_slice(&bytes);
+    }
+    Ok(all.freeze())
+}
+
+/// What Ring called the request that came to nothing.
+fn ring_ids(error: &Undone) -> Option<RingIds> {
+    let (Undone::Call(CallError::Ring(error)) | Undone::Archive(ArchiveError::Source(error))) = error else {
+        return None;
+    };
+    let answer = error.answer()?;
+    (answer.request_id.is_some() || answer.id.is_some()).then(|| RingIds {
+        request_id: answer.request_id.clone(),
+        error_id: answer.id.clone(),
+    })
+}
+
+/// What a file says of itself.
+#[derive(Default)]
+struct Looks {
+    codec: Option<String>,
+    resolution: Option<Resolution>,
+    /// In milliseconds.
+    duration: Option<i64>,
 }
 
 /// What Ring says of a medium, ahead of its bytes.
@@ -511,19 +638,23 @@ impl Described {
         }
     }
 
-    fn object(self, medium: &Medium, key: String, shown: Shown, Receipt { bytes, sha256 }: Receipt) -> Object {
+    fn object(self, medium: &Medium, key: String, shown: Shown, receipt: Receipt, looks: Looks) -> Object {
         let asked = medium.request.window(medium.requested_at);
         let actual = self.timestamp.map(|timestamp| Window {
             timestamp,
-            // Ring names the length of a part; the whole is as long as was asked (Ring: Media Clips, Response Headers).
-            duration: self.length.unwrap_or(asked.duration),
+            // Ring names the length of a part; the whole is as long as was asked (Ring: Media Clips, Response Headers). A part
+            // whose length Ring leaves out says it itself.
+            duration: self
+                .length
+                .or(looks.duration.filter(|_| self.partial))
+                .unwrap_or(asked.duration),
         });
         let stale = matches!(medium.request, Request::Snapshot(_)) && is_stale(asked, actual);
         Object {
             key,
             content_type: self.content_type,
-            bytes,
-            sha256,
+            bytes: receipt.bytes,
+            sha256: receipt.sha256,
             actual,
             origin: self
                 .origin
@@ -531,6 +662,9 @@ impl Described {
             privacy_zones: privacy_word(shown).to_owned(),
             partial: self.partial,
             stale,
+            codec: looks.codec,
+            resolution: looks.resolution,
+            thumbnail: None,
             ring_request_id: self.request_id,
         }
     }
@@ -583,6 +717,9 @@ fn verdict(error: &Undone, medium: &Medium, tries: u32, back: Option<i64>, now: 
     };
     let ring = match error {
         Undone::Call(CallError::Ring(error)) | Undone::Archive(ArchiveError::Source(error)) => error,
+        Undone::Unmaskable(Unmaskable::Zones) => return Verdict::Failed("privacy_zones".to_owned()),
+        // What can't be masked is not shown. The next answer may be whole.
+        Undone::Unmaskable(Unmaskable::Still(_)) => return again("unreadable"),
         Undone::Call(CallError::Access(AccessError::RelinkRequired)) => {
             return Verdict::Failed("relink_required".to_owned());
         }
@@ -682,7 +819,7 @@ mod tests {
     }
 
     #[test]
-    fn trap_105_the_true_window_is_what_ring_says_and_a_whole_clip_is_as_long_as_was_asked() {
+    fn trap_103_and_105_the_true_window_is_what_ring_says_and_a_part_without_a_word_what_its_file_says() {
         let medium = clip_that_ended(60);
         let described = |length, partial| Described {
             content_type: "video/mp4".to_owned(),
@@ -696,7 +833,9 @@ mod tests {
             bytes: 1,
             sha256: String::new(),
         };
-        let whole = described(None, false).object(&medium, String::new(), Shown::All, receipt());
+        let object =
+            |described: Described, looks| described.object(&medium, String::new(), Shown::All, receipt(), looks);
+        let whole = object(described(None, false), Looks::default());
         assert_eq!(
             whole.actual,
             Some(Window {
@@ -704,7 +843,23 @@ mod tests {
                 duration: 5_000
             })
         );
-        let part = described(Some(3_000), true).object(&medium, String::new(), Shown::All, receipt());
+        let told = Looks {
+            duration: Some(4_960),
+            ..Looks::default()
+        };
+        let told = object(described(None, true), told);
+        assert_eq!(
+            told.actual.unwrap().duration,
+            4_960,
+            "trap 103: where Ring says nothing, the file does"
+        );
+        let part = object(
+            described(Some(3_000), true),
+            Looks {
+                duration: Some(1),
+                ..Looks::default()
+            },
+        );
         assert_eq!(
             part.actual,
             Some(Window {

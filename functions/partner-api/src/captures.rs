@@ -12,7 +12,7 @@ use shared::edge::gateway::{Id, JsonBody, SignedIn};
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::{clock, key};
 use shared::media::{CaptureRequest, Medium, MediumId, Progress, Request};
-use shared::policy::DURATIONS;
+use shared::policy::{Action, DURATIONS};
 
 use crate::media::{accepted, idempotency_key};
 use crate::{App, unavailable};
@@ -41,7 +41,7 @@ pub(crate) async fn capture(
         ));
     }
     let name = idempotency_key(&headers)?.unwrap_or_else(|| key::random("once"));
-    app.may_be_shown(&known).await?;
+    app.may_be_shown(&known, Action::Capture).await?;
     if known.online.as_ref().is_some_and(|told| !told.is) {
         return Err(Problem::new(ProblemType::DeviceOffline));
     }

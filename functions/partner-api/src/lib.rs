@@ -53,7 +53,7 @@ use shared::link::store::LinkTable;
 use shared::media::archive::Archive;
 use shared::media::store::Media;
 use shared::policy::store::Policies;
-use shared::policy::{Regions, Shown};
+use shared::policy::{Action, Regions};
 use shared::world::Deployed;
 
 /// The program's name.
@@ -138,15 +138,17 @@ impl App {
 
     /// Fails unless what is recorded of this device may be shown. Masking is not built: what would have to be masked is not
     /// to be had.
-    async fn may_be_shown(&self, known: &Known) -> Result<(), Problem> {
+    async fn may_be_shown(&self, known: &Known, action: Action) -> Result<(), Problem> {
         let policy = self
             .policies
             .holding_for(known)
             .await
             .map_err(|error| unavailable(&error))?;
-        match policy.shows(known, &self.regions) {
-            Shown::All | Shown::AsRecorded => Ok(()),
-            Shown::Masked | Shown::Nothing => Err(Problem::new(ProblemType::PrivacyZones)),
+        let shown = policy.shows(known, &self.regions);
+        if shown.takes(action) {
+            Ok(())
+        } else {
+            Err(Problem::new(ProblemType::PrivacyZones))
         }
     }
 }

@@ -17,6 +17,7 @@ use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::{clock, key};
 use shared::grant::access::CallError;
 use shared::link::Link;
+use shared::policy::Action;
 
 use crate::{App, unavailable};
 
@@ -36,7 +37,7 @@ pub(crate) async fn open(
     let offer = std::str::from_utf8(&body).unwrap_or_default();
     let offer =
         Offer::parse(offer).map_err(|error| Problem::new(ProblemType::UnusableOffer).detail(error.to_string()))?;
-    app.may_be_shown(&known).await?;
+    app.may_be_shown(&known, Action::Capture).await?;
     if known.online.as_ref().is_some_and(|told| !told.is) {
         return Err(Problem::new(ProblemType::DeviceOffline));
     }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
-use ring_partner::media::{AudioOptions, ClipRequest, ImageOptions, SnapshotRequest, VideoOptions};
+use ring_partner::media::{AudioOptions, ClipRequest, ImageOptions, Resolution, SnapshotRequest, VideoOptions};
 use serde::{Deserialize, Serialize};
 use shared::device::Known;
 use shared::edge::gateway::{Id, JsonBody, Params, SignedIn, private};
@@ -35,14 +35,13 @@ struct MediumView {
     origin: Option<String>,
     partial: bool,
     stale: bool,
-    /// This and the next are not read from the file yet: null.
-    codec: Option<()>,
-    resolution: Option<()>,
+    codec: Option<String>,
+    resolution: Option<Resolution>,
     privacy_zones: String,
     bytes: Option<u64>,
     sha256: Option<String>,
-    /// None is made yet: null.
-    thumbnail: Option<()>,
+    /// Presigned, as `url` is.
+    thumbnail: Option<String>,
     url: Option<String>,
     ring_request_id: Option<String>,
 }
@@ -77,15 +76,23 @@ impl MediumView {
             sha256: None,
             thumbnail: None,
             url: None,
-            ring_request_id: None,
+            ring_request_id: medium.ring.and_then(|ring| ring.request_id.or(ring.error_id)),
         };
         if let Progress::Stored { object, .. } = medium.progress {
+            let object = *object;
             let url = app
                 .archive
                 .presigned(&object.key)
                 .await
                 .map_err(|error| unavailable(&error))?;
+            let thumbnail = match &object.thumbnail {
+                Some(key) => Some(app.archive.presigned(key).await.map_err(|error| unavailable(&error))?),
+                None => None,
+            };
             view = Self {
+                codec: object.codec,
+                resolution: object.resolution,
+                thumbnail,
                 actual: object.actual,
                 origin: object.origin,
                 privacy_zones: object.privacy_zones,
@@ -133,6 +140,9 @@ pub(crate) async fn clip(
     }
     .checked(now)
     .map_err(fields)?;
+    if let Some(video) = known.capabilities.as_ref().and_then(|all| all.video.as_ref()) {
+        clip.fits(video).map_err(fields)?;
+    }
     ask(&app, &link, &known, Request::Clip(clip), None, now).await
 }
 
@@ -219,6 +229,9 @@ pub(crate) async fn snapshot(
         _ => None,
     };
     let request = asked.request.checked(now).map_err(fields)?;
+    if let Some(video) = known.capabilities.as_ref().and_then(|all| all.video.as_ref()) {
+        request.fits(video).map_err(fields)?;
+    }
     ask(&app, &link, &known, Request::Snapshot(request), once, now).await
 }
 
@@ -244,7 +257,7 @@ async fn ask(
     once: Option<String>,
     now: Timestamp,
 ) -> Result<Response, Problem> {
-    app.may_be_shown(known).await?;
+    app.may_be_shown(known, request.action()).await?;
     let (account, device) = (link.account_id.clone(), known.device_id.clone());
     let mut medium = Medium::requested(account, device, request, now);
     if let Some(once) = once {

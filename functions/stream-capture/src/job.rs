@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use ring_partner::media::Resolution;
 use shared::capture::manifest::{Manifest, manifest_key};
 use shared::capture::ports::Captures as _;
 use shared::capture::store::Slots;
@@ -266,7 +267,7 @@ impl Recorder {
                 let object = object(&medium, recording.manifest(), shown);
                 length = object.actual.map_or(0, |actual| actual.duration);
                 Progress::Stored {
-                    object,
+                    object: Box::new(object),
                     announced: false,
                 }
             }
@@ -408,6 +409,7 @@ fn object(medium: &Medium, manifest: &Manifest, shown: Shown) -> Object {
     let asked = medium.request.window(medium.requested_at);
     let actual = manifest.window();
     let film = manifest.films.first();
+    let init = manifest.inits.iter().find(|init| init.film == 0);
     let shown_for = actual.map_or(0, |actual| actual.duration) - manifest.missing();
     Object {
         key: medium.object_key(),
@@ -420,6 +422,12 @@ fn object(medium: &Medium, manifest: &Manifest, shown: Shown) -> Object {
         // It takes a moment for the first frame to come.
         partial: shown_for + STARTS_WITHIN < asked.duration,
         stale: false,
+        codec: init.map(|init| init.codec.clone()),
+        resolution: init.map(|init| Resolution {
+            width: init.width,
+            height: init.height,
+        }),
+        thumbnail: None,
         ring_request_id: None,
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::types::CompletedPart;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
@@ -116,6 +117,7 @@ impl Reels {
             content_type,
             waiting: BytesMut::from(&start[..]),
             upload: None,
+            sent: Vec::new(),
             hash: Sha256::new(),
             bytes: 0,
         };
@@ -147,6 +149,7 @@ struct Film<'a> {
     /// Less than a part.
     waiting: BytesMut,
     upload: Option<Upload<'a>>,
+    sent: Vec<CompletedPart>,
     hash: Sha256,
     bytes: u64,
 }
@@ -167,7 +170,9 @@ impl Film<'_> {
             Some(upload) => upload,
             none => none.insert(Upload::begin(self.archive, self.key, self.content_type).await?),
         };
-        upload.part(part).await
+        let sent = upload.part(self.sent.len(), part).await?;
+        self.sent.push(sent);
+        Ok(())
     }
 
     async fn end(mut self) -> Result<Receipt, ArchiveError> {
@@ -184,7 +189,7 @@ impl Film<'_> {
             return Err(error);
         }
         if let Some(upload) = self.upload.take() {
-            upload.complete().await?;
+            upload.complete(std::mem::take(&mut self.sent)).await?;
         }
         Ok(self.receipt())
     }

@@ -9,14 +9,16 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::edge::aws::Cause;
 
-/// The size of a part; also the most that is held in memory. S3 takes parts of 5 MiB and more, and 10,000 of them.
+/// The size of a part. S3 takes parts of 5 MiB and more, and 10,000 of them.
 const PART_BYTES: usize = 8 * 1024 * 1024;
+/// So many parts are on their way at once, while one more is filled: what is held in memory is bounded by these.
+const PARTS_IN_FLIGHT: usize = 3;
 /// How long a presigned URL lives at most.
 pub const PRESIGNED_FOR: Duration = Duration::from_secs(300);
 
@@ -45,6 +47,7 @@ pub struct Receipt {
 pub struct Archive {
     pub(crate) client: Client,
     pub(crate) bucket: String,
+    part_bytes: usize,
 }
 
 impl Archive {
@@ -65,6 +68,7 @@ impl Archive {
         Self {
             client: Client::from_conf(config),
             bucket: name.into(),
+            part_bytes: PART_BYTES,
         }
     }
 
@@ -76,52 +80,21 @@ impl Archive {
         body: impl Stream<Item = Result<Bytes, ring_partner::Error>>,
     ) -> Result<Receipt, ArchiveError> {
         let body = std::pin::pin!(body);
-        let mut parts = Parts::new(body, PART_BYTES);
-        let mut hash = Sha256::new();
-        let mut bytes = 0_u64;
-        let mut first = true;
-        let mut upload: Option<Upload<'_>> = None;
-        loop {
-            let part = match parts.next().await {
-                Ok(part) => part,
+        let mut parts = Parts::new(body, self.part_bytes);
+        let first = parts.next().await.map_err(ArchiveError::Source)?;
+        if first.len() < self.part_bytes {
+            self.put(key, content_type, first).await?;
+        } else {
+            let upload = Upload::begin(self, key, content_type).await?;
+            match upload.send(first, &mut parts).await {
+                Ok(sent) => upload.complete(sent).await?,
                 Err(error) => {
-                    if let Some(upload) = upload {
-                        upload.abort().await;
-                    }
-                    return Err(ArchiveError::Source(error));
+                    upload.abort().await;
+                    return Err(error);
                 }
-            };
-            let last = part.len() < PART_BYTES;
-            hash.update(&part);
-            bytes += part.len() as u64;
-            if first && last {
-                self.put(key, content_type, part).await?;
-                break;
             }
-            first = false;
-            let mut current = match upload.take() {
-                Some(upload) => upload,
-                None => Upload::begin(self, key, content_type).await?,
-            };
-            let sent = if part.is_empty() {
-                Ok(())
-            } else {
-                current.part(part).await
-            };
-            if let Err(error) = sent {
-                current.abort().await;
-                return Err(error);
-            }
-            if last {
-                current.complete().await?;
-                break;
-            }
-            upload = Some(current);
         }
-        Ok(Receipt {
-            bytes,
-            sha256: hex::encode(hash.finalize()),
-        })
+        Ok(parts.receipt())
     }
 
     /// Puts a description beside an object.
@@ -143,9 +116,9 @@ impl Archive {
         Ok(request.map_err(unavailable)?.uri().to_owned())
     }
 
-    /// Deletes an object and its description.
+    /// Deletes an object, its description and its thumbnail.
     pub async fn delete(&self, key: &str) -> Result<(), ArchiveError> {
-        for key in [key, &beside(key)] {
+        for key in [key, &beside(key), &thumbnail_key(key)] {
             self.client
                 .delete_object()
                 .bucket(&self.bucket)
@@ -174,7 +147,6 @@ pub(crate) struct Upload<'a> {
     archive: &'a Archive,
     key: &'a str,
     id: String,
-    parts: Vec<CompletedPart>,
 }
 
 impl<'a> Upload<'a> {
@@ -188,16 +160,34 @@ impl<'a> Upload<'a> {
         let id = answer
             .upload_id
             .ok_or_else(|| ArchiveError::Unavailable("S3 named no upload".into()))?;
-        Ok(Self {
-            archive,
-            key,
-            id,
-            parts: Vec::new(),
-        })
+        Ok(Self { archive, key, id })
     }
 
-    pub(crate) async fn part(&mut self, part: Bytes) -> Result<(), ArchiveError> {
-        let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
+    /// Sends the first part and all that follow it, several at once. The source is read on while they are sent.
+    async fn send<S>(&self, first: Bytes, rest: &mut Parts<S>) -> Result<Vec<CompletedPart>, ArchiveError>
+    where
+        S: Stream<Item = Result<Bytes, ring_partner::Error>> + Unpin,
+    {
+        let rest = stream::try_unfold((rest, false), |(rest, ended)| async move {
+            if ended {
+                return Ok(None);
+            }
+            let part = rest.next().await.map_err(ArchiveError::Source)?;
+            let ends = part.len() < rest.size;
+            Ok::<_, ArchiveError>((!part.is_empty()).then_some((part, (rest, ends))))
+        });
+        let parts = stream::iter([Ok(first)]).chain(rest).enumerate();
+        let mut sent: Vec<CompletedPart> = parts
+            .map(|(index, part)| async move { self.part(index, part?).await })
+            .buffer_unordered(PARTS_IN_FLIGHT)
+            .try_collect()
+            .await?;
+        sent.sort_by_key(CompletedPart::part_number);
+        Ok(sent)
+    }
+
+    pub(crate) async fn part(&self, index: usize, part: Bytes) -> Result<CompletedPart, ArchiveError> {
+        let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
         let upload = self
             .archive
             .client
@@ -210,13 +200,11 @@ impl<'a> Upload<'a> {
             .body(ByteStream::from(part));
         let answer = upload.send().await.map_err(unavailable)?;
         let completed = CompletedPart::builder().part_number(number).set_e_tag(answer.e_tag);
-        self.parts
-            .push(completed.set_checksum_crc32(answer.checksum_crc32).build());
-        Ok(())
+        Ok(completed.set_checksum_crc32(answer.checksum_crc32).build())
     }
 
-    pub(crate) async fn complete(self) -> Result<(), ArchiveError> {
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(self.parts)).build();
+    pub(crate) async fn complete(&self, sent: Vec<CompletedPart>) -> Result<(), ArchiveError> {
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(sent)).build();
         let complete = self
             .archive
             .client
@@ -233,7 +221,7 @@ impl<'a> Upload<'a> {
     }
 
     /// What was sent is dropped. Where that fails too, the bucket's lifecycle rule drops it after a day.
-    pub(crate) async fn abort(self) {
+    pub(crate) async fn abort(&self) {
         let abort = self
             .archive
             .client
@@ -255,6 +243,9 @@ struct Parts<S> {
     size: usize,
     /// What came with the bytes of the part before, and belongs to the next.
     rest: Bytes,
+    /// What all parts so far are.
+    hash: Sha256,
+    bytes: u64,
 }
 
 impl<S: Stream<Item = Result<Bytes, ring_partner::Error>> + Unpin> Parts<S> {
@@ -263,6 +254,8 @@ impl<S: Stream<Item = Result<Bytes, ring_partner::Error>> + Unpin> Parts<S> {
             body,
             size,
             rest: Bytes::new(),
+            hash: Sha256::new(),
+            bytes: 0,
         }
     }
 
@@ -278,8 +271,24 @@ impl<S: Stream<Item = Result<Bytes, ring_partner::Error>> + Unpin> Parts<S> {
             let taken = self.rest.split_to(self.rest.len().min(self.size - part.len()));
             part.extend_from_slice(&taken);
         }
+        self.hash.update(&part);
+        self.bytes += part.len() as u64;
         Ok(part.freeze())
     }
+
+    /// What went through.
+    fn receipt(self) -> Receipt {
+        Receipt {
+            bytes: self.bytes,
+            sha256: hex::encode(self.hash.finalize()),
+        }
+    }
+}
+
+/// Where the thumbnail of an object lies.
+#[must_use]
+pub fn thumbnail_key(key: &str) -> String {
+    format!("{key}.thumbnail.jpg")
 }
 
 fn beside(key: &str) -> String {
@@ -291,47 +300,4 @@ pub(crate) fn unavailable(error: impl std::error::Error + Send + Sync + 'static)
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::stream;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn in_parts(chunks: &[Vec<u8>], size: usize) -> Vec<Bytes> {
-        let body = stream::iter(
-            chunks
-                .iter()
-                .map(|chunk| Ok(Bytes::from(chunk.clone())))
-                .collect::<Vec<_>>(),
-        );
-        let mut parts = Parts::new(body, size);
-        let mut all = Vec::new();
-        tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap()
-            .block_on(async {
-                loop {
-                    let part = parts.next().await.unwrap();
-                    let last = part.len() < size;
-                    all.push(part);
-                    if last {
-                        return all;
-                    }
-                }
-            })
-    }
-
-    proptest! {
-        #[test]
-        fn trap_115_however_a_body_comes_its_parts_are_whole_and_in_order(
-            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..12),
-            size in 1_usize..24,
-        ) {
-            let parts = in_parts(&chunks, size);
-            let (last, full) = parts.split_last().unwrap();
-            prop_assert!(full.iter().all(|part| part.len() == size));
-            prop_assert!(last.len() < size);
-            prop_assert_eq!(parts.concat(), chunks.concat());
-        }
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ring_partner::devices::DeviceId;
-use ring_partner::media::{ClipRequest, ImageFormat, SnapshotRequest};
+use ring_partner::media::{ClipRequest, ImageFormat, ImageOptions, Resolution, SnapshotRequest};
 use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ use crate::event::{self, EventId};
 use crate::policy::{Action, Shown};
 
 pub mod archive;
+pub mod film;
+pub mod still;
 pub mod store;
 
 /// How long one attempt to fetch holds a medium: longer than a function may run.
@@ -178,6 +180,18 @@ pub struct Medium {
     pub round: u32,
     /// How far it has come.
     pub progress: Progress,
+    /// Ring's ids of the last answer about it, for support.
+    #[serde(default)]
+    pub ring: Option<RingIds>,
+}
+
+/// What Ring calls a request of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingIds {
+    /// `X-Request-ID`.
+    pub request_id: Option<String>,
+    /// The `id` of its error.
+    pub error_id: Option<String>,
 }
 
 /// How far a medium has come.
@@ -201,7 +215,7 @@ pub enum Progress {
     /// It is in the bucket.
     Stored {
         /// What it is.
-        object: Object,
+        object: Box<Object>,
         /// Whether the bus was told.
         announced: bool,
     },
@@ -243,8 +257,29 @@ pub struct Object {
     pub partial: bool,
     /// Whether it shows another moment than the one asked for.
     pub stale: bool,
+    /// The codec that the file itself names: `avc` or `hevc`; `None` for a still, and where it can't be read.
+    #[serde(default)]
+    pub codec: Option<String>,
+    /// The size of its pictures, as the file itself has it.
+    #[serde(default)]
+    pub resolution: Option<Resolution>,
+    /// Where a clip's thumbnail lies in the bucket, where Ring had one.
+    #[serde(default)]
+    pub thumbnail: Option<String>,
     /// Ring's id of the request.
     pub ring_request_id: Option<String>,
+}
+
+/// The still that stands for what was recorded from this moment on.
+#[must_use]
+pub fn thumbnail_request(timestamp: i64) -> SnapshotRequest {
+    SnapshotRequest::AtTimestamp {
+        timestamp,
+        image_options: Some(ImageOptions {
+            format: Some(ImageFormat::Jpeg),
+            resolution: None,
+        }),
+    }
 }
 
 fn none() -> String {
@@ -359,6 +394,7 @@ impl Medium {
             notify: None,
             round: 0,
             progress: Progress::Requested,
+            ring: None,
         }
     }
 

@@ -68,7 +68,7 @@ impl Settings {
             timeout: Duration::from_secs(10),
             live_timeout: Duration::from_secs(15),
             media_idle_timeout: Duration::from_secs(15),
-            media_timeout: Duration::from_secs(600),
+            media_timeout: Duration::from_secs(14 * 60),
             // Fifteen minutes of 1080p at a rate that no doorbell has (9 Mbit/s).
             media_limit: 1 << 30,
             body_limit: 8 << 20,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::devices::Codec;
+use crate::devices::{Codec, Video};
 
 /// The longest clip, in milliseconds.
 const LONGEST_CLIP: i64 = 900_000;
@@ -159,6 +159,23 @@ impl ClipRequest {
         check.done()
     }
 
+    /// Whether a device with such video has what is asked for, as far as Ring tells what it has. Ring: Capabilities.
+    pub fn fits(&self, video: &Video) -> Result<(), Vec<FieldError>> {
+        let mut check = Check::default();
+        if let Some(options) = &self.video_options {
+            check.that(
+                options
+                    .codec
+                    .as_ref()
+                    .is_none_or(|codec| video.codecs.is_empty() || video.codecs.contains(codec)),
+                "/video_options/codec",
+                "this device does not have this codec",
+            );
+            check.within("/video_options", options.resolution, video);
+        }
+        check.done()
+    }
+
     /// The request with a start that is a clock's skew ahead taken as `now`, after [`validate`](Self::validate).
     pub fn checked(self, now: Timestamp) -> Result<Self, Vec<FieldError>> {
         self.validate(now)?;
@@ -202,6 +219,17 @@ impl SnapshotRequest {
         check.resolution(
             "/image_options",
             self.image_options().and_then(|image| image.resolution),
+        );
+        check.done()
+    }
+
+    /// Whether a device with such video has what is asked for, as far as Ring tells what it has. Ring: Capabilities.
+    pub fn fits(&self, video: &Video) -> Result<(), Vec<FieldError>> {
+        let mut check = Check::default();
+        check.within(
+            "/image_options",
+            self.image_options().and_then(|image| image.resolution),
+            video,
         );
         check.done()
     }
@@ -250,6 +278,23 @@ impl Check {
                 pointer: pointer.into(),
                 detail: detail.into(),
             });
+        }
+    }
+
+    /// What is larger than the camera's own picture would be nothing but blown up.
+    fn within(&mut self, options: &str, asked: Option<Resolution>, video: &Video) {
+        let (Some(asked), Some(greatest)) = (asked, video.clip_resolution()) else {
+            return;
+        };
+        for (side, asked, greatest) in [
+            ("width", asked.width, greatest.width),
+            ("height", asked.height, greatest.height),
+        ] {
+            self.that(
+                asked <= greatest,
+                format!("{options}/resolution/{side}"),
+                "is larger than the picture of this device",
+            );
         }
     }
 
@@ -441,6 +486,55 @@ mod tests {
         snapshot(
             json!({"type": "at_timestamp", "timestamp": NOW, "image_options": {"resolution": {"width": 1921, "height": 0}}}),
             &["/image_options/resolution/width", "/image_options/resolution/height"],
+        );
+    }
+
+    #[test]
+    fn trap_97_111_and_112_what_the_device_does_not_have_is_named_before_ring_is_asked() {
+        let video = |value: Value| serde_json::from_value::<Video>(value).unwrap();
+        let camera = video(json!({"codecs": ["HEVC"], "ratio": "16:9", "max_resolution": 720}));
+        let fits = |options: Value, video: &Video| {
+            let request = json!({"timestamp": NOW, "duration": 1, "video_options": options});
+            let request: ClipRequest = serde_json::from_value(request).unwrap();
+            let wrong = request.fits(video).err().unwrap_or_default();
+            wrong
+                .into_iter()
+                .map(|error| error.pointer.into_owned())
+                .collect::<Vec<_>>()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(
+            fits(
+                json!({"codec": "hevc", "resolution": {"width": 1280, "height": 720}}),
+                &camera
+            ),
+            none
+        );
+        assert_eq!(fits(json!({}), &camera), none);
+        assert_eq!(fits(json!({"codec": "avc"}), &camera), ["/video_options/codec"]);
+        let large = json!({"resolution": {"width": 1281, "height": 721}});
+        let both = ["/video_options/resolution/width", "/video_options/resolution/height"];
+        assert_eq!(fits(large.clone(), &camera), both);
+        // More than clips can have is no reason to give more; and what Ring does not tell forbids nothing.
+        let great = video(json!({"codecs": ["AVC"], "ratio": "16:9", "max_resolution": 2160}));
+        assert_eq!(
+            fits(json!({"resolution": {"width": 1920, "height": 1080}}), &great),
+            none
+        );
+        assert_eq!(
+            fits(
+                json!({"codec": "avc", "resolution": {"width": 1920, "height": 1080}}),
+                &video(json!({}))
+            ),
+            none
+        );
+        let still: SnapshotRequest = serde_json::from_value(
+            json!({"type": "at_timestamp", "timestamp": NOW, "image_options": {"resolution": {"width": 1920, "height": 720}}}),
+        )
+        .unwrap();
+        assert_eq!(
+            still.fits(&camera).unwrap_err()[0].pointer,
+            "/image_options/resolution/width"
         );
     }
 }

@@ -520,3 +520,138 @@ async fn media_whose_headers_do_not_come_ends_with_an_error() {
     assert!(matches!(clip(&ring).await, Err(Error::Unclear(Unclear::TimedOut))));
     assert_eq!(server.asked().len(), 1);
 }
+
+/// Where a redirect of the matrix leads.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    /// The API's own origin, by its whole address.
+    Same,
+    /// The same, by a path alone.
+    Relative,
+    /// The origin of the store, which the settings name.
+    Other,
+    /// Somewhere that is written here whole.
+    Written(&'static str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// The body is posted there, with the bearer.
+    PostedWithBearer,
+    /// The body is posted there, without the bearer.
+    Posted,
+    /// It is fetched there, without bearer and body.
+    Fetched,
+    /// There nobody is asked, since it is no plain https.
+    NotHttps,
+    /// There nobody is asked, since it is no public address.
+    NotPublic,
+    /// Three were followed, and the fourth was not.
+    TooMany,
+}
+
+#[tokio::test]
+async fn trap_99_100_and_101_the_matrix_of_redirects() {
+    use End::{Fetched, NotHttps, NotPublic, Posted, PostedWithBearer, TooMany};
+    use Target::{Other, Relative, Same, Written};
+    // How often a redirect of this status leads on to its target, and what comes of it.
+    let matrix = [
+        (301, Same, 1, PostedWithBearer),
+        (302, Same, 1, PostedWithBearer),
+        (303, Same, 1, Fetched),
+        (307, Same, 1, PostedWithBearer),
+        (308, Same, 1, PostedWithBearer),
+        (301, Other, 1, Posted),
+        (302, Other, 1, Posted),
+        (303, Other, 1, Fetched),
+        (307, Other, 1, Posted),
+        (308, Other, 1, Posted),
+        (301, Relative, 1, PostedWithBearer),
+        (303, Relative, 1, Fetched),
+        (308, Relative, 3, PostedWithBearer),
+        (303, Relative, 3, Fetched),
+        (301, Relative, 4, TooMany),
+        (303, Relative, 4, TooMany),
+        (307, Written("http://cdn.example.com/s3cret"), 1, NotHttps),
+        (303, Written("http://cdn.example.com/s3cret"), 1, NotHttps),
+        (301, Written("ftp://cdn.example.com/s3cret"), 1, NotHttps),
+        (303, Written("https://cdn.example.com:8443/s3cret"), 1, NotHttps),
+        (302, Written("https://10.0.0.1/s3cret"), 1, NotPublic),
+        (303, Written("https://169.254.169.254/s3cret"), 1, NotPublic),
+        (308, Written("https://[fd00:ec2::254]/s3cret"), 1, NotPublic),
+        (303, Written("https://user:s3cret@cdn.example.com/"), 1, NotHttps),
+        (307, Written("https://user@cdn.example.com/s3cret"), 1, NotHttps),
+    ];
+    assert_eq!(matrix.len(), 25);
+    for (status, target, hops, end) in matrix {
+        let case = format!("{status} to {target:?}, {hops} times");
+        let store = Recorder::answering([mp4]).await;
+        let at_store = store.url.join("/there").unwrap().to_string();
+        let server = Recorder::new(move |number, asked| {
+            Some(if number < hops {
+                let here = format!("http://{}/there", asked.header("host").unwrap());
+                redirect(
+                    status,
+                    match target {
+                        Same => &here,
+                        Relative => "/there",
+                        Other => &at_store,
+                        Written(location) => location,
+                    },
+                )
+            } else {
+                mp4()
+            })
+        })
+        .await;
+        let ring = Ring::new(Settings {
+            media_hosts: match target {
+                Other => vec![store.host()],
+                _ => Vec::new(),
+            },
+            ..server.settings()
+        })
+        .unwrap();
+        let outcome = match clip(&ring).await {
+            Ok(media) => bytes(media).await,
+            Err(error) => Err(error),
+        };
+        let (asked, stored) = (server.asked(), store.asked());
+        let first = &asked[0];
+        assert_eq!(
+            (first.method.as_str(), first.json()["duration"].clone()),
+            ("POST", json!(5000))
+        );
+        let refused = match outcome {
+            Ok(got) => {
+                assert_eq!(got, b"mp4", "{case}");
+                let last = match target {
+                    Other => stored.last().unwrap(),
+                    _ => asked.last().unwrap(),
+                };
+                assert_eq!(last.path, "/there", "{case}");
+                assert_eq!(asked.len() + stored.len(), hops + 1, "{case}");
+                assert_eq!(last.header("cookie"), None, "{case}");
+                let got = match (last.method.as_str(), bearer(last)) {
+                    ("POST", Some(_)) => PostedWithBearer,
+                    ("POST", None) => Posted,
+                    ("GET", None) => Fetched,
+                    other => panic!("{case}: {other:?}"),
+                };
+                let body = if got == Fetched { "" } else { &first.body };
+                assert_eq!((got, last.body.as_str()), (end, body), "{case}");
+                continue;
+            }
+            Err(error) => error,
+        };
+        assert!(!told(&refused).contains("s3cret"), "{case}: {}", told(&refused));
+        assert_eq!((asked.len(), stored.len()), (hops.min(4), 0), "{case}");
+        let refused = match refused {
+            Error::Redirect(RedirectRefused::NotHttps { .. }) => NotHttps,
+            Error::Redirect(RedirectRefused::NotPublic { .. }) => NotPublic,
+            Error::Redirect(RedirectRefused::TooMany) => TooMany,
+            other => panic!("{case}: {other:?}"),
+        };
+        assert_eq!(refused, end, "{case}");
+    }
+}
