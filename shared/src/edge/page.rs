@@ -11,7 +11,8 @@ pub const MOST: usize = 100;
 const USUAL: usize = 50;
 
 /// One page, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "{T}Page")]
 pub struct Page<T> {
     /// What is on it.
     pub items: Vec<T>,
