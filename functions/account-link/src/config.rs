@@ -36,8 +36,6 @@ pub struct Config {
     pub audit_retention_days: u64,
     /// `LINK_ATTEMPTS_PER_MINUTE`: how often one user may preview or link.
     pub link_attempts_per_minute: u64,
-    /// `REQUESTS_PER_MINUTE`: how many requests one user may make.
-    pub requests_per_minute: u64,
     /// `LINK_LEEWAY_MS`: how far ahead of our clock a link's time may lie.
     pub link_leeway: Duration,
 }
@@ -60,7 +58,6 @@ impl Config {
             audit_table: required(env, "AUDIT_TABLE")?,
             audit_retention_days: parsed(env, "AUDIT_RETENTION_DAYS")?,
             link_attempts_per_minute: parsed(env, "LINK_ATTEMPTS_PER_MINUTE")?,
-            requests_per_minute: parsed(env, "REQUESTS_PER_MINUTE")?,
             link_leeway: milliseconds(env, "LINK_LEEWAY_MS")?,
         })
     }

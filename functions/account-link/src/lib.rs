@@ -17,26 +17,21 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{patch, post};
 pub use config::Config;
 use futures_util::future::try_join_all;
 use http::{HeaderValue, StatusCode, header};
 use ring_partner::Ring;
 use ring_partner::error::Decision;
 use ring_partner::nonce::{LinkTime, Nonce};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::audit::store::Audit;
 use shared::audit::{Deed, Entry};
 use shared::capture::session::live::Closer;
 use shared::capture::session::store::SessionTable;
 use shared::device::store::Devices;
-use shared::edge::allowance::{Allowance, within};
 use shared::edge::bus::Bus;
-use shared::edge::conditional::conditional;
-use shared::edge::description::{Description, Operation, Routes};
 use shared::edge::function::Function;
 use shared::edge::gateway::{Id, JsonBody, SignedIn, not_found, private};
 use shared::edge::page::Page;
@@ -82,7 +77,6 @@ pub struct App {
     links: LinkLedger,
     audit: Audit,
     attempts: Quota<Table>,
-    allowance: Allowance<Table>,
     access: Access<Deployed, Function>,
     claims: Claims<Deployed, Function>,
     settler: Settler<Deployed, Function>,
@@ -99,11 +93,6 @@ impl App {
             "link",
             config.link_attempts_per_minute,
             ATTEMPTS_WINDOW,
-        );
-        let allowance = Allowance::new(
-            Table::new(aws, &config.links_table),
-            "links-api",
-            config.requests_per_minute,
         );
         let links = LinkLedger::new(LinkTable::new(aws, config.links_table), grants.clone(), audit.clone());
         let vault = Vault::new(Kms::new(aws, config.token_key_id));
@@ -145,7 +134,6 @@ impl App {
             links,
             audit,
             attempts,
-            allowance,
             access,
         })
     }
@@ -220,99 +208,31 @@ impl App {
 
 /// The routes.
 pub fn router(app: App) -> Router {
-    routes()
-        .router()
-        .layer(from_fn_with_state(app.allowance.clone(), within))
-        .layer(from_fn(conditional))
+    Router::new()
+        .route(
+            "/v1/links/preview",
+            post(preview).fallback(async || Problem::method_not_allowed("POST")),
+        )
+        .route(
+            "/v1/links",
+            post(create)
+                .get(list)
+                .fallback(async || Problem::method_not_allowed("GET, POST")),
+        )
+        .route(
+            "/v1/links/{link}",
+            patch(change)
+                .delete(unlink)
+                .fallback(async || Problem::method_not_allowed("DELETE, PATCH")),
+        )
         .fallback(not_found)
         .with_state(Arc::new(app))
 }
 
-/// What the routes say about themselves.
-#[must_use]
-pub fn description() -> Description {
-    routes().description()
-}
-
-/// The routes, each with its description.
-fn routes() -> Routes<Arc<App>> {
-    use ProblemType::{
-        InvalidRequest, LinkExpired, LinkNotFound, LinkTaken, LinkTimeInvalid, NotFound, PayloadTooLarge,
-        RelinkRequired, RingUnavailable, ScopeMissing, UnsupportedMediaType,
-    };
-    let asked = [
-        InvalidRequest,
-        ScopeMissing,
-        LinkNotFound,
-        PayloadTooLarge,
-        UnsupportedMediaType,
-        RingUnavailable,
-    ];
-    let of_a_nonce = [LinkTimeInvalid, LinkTaken, LinkExpired];
-    Routes::default()
-        .at(
-            "/v1/links/preview",
-            [(
-                Operation::post("previewLink", "links", "Shows whose Ring account it is; claims nothing")
-                    .takes::<LinkRequest>()
-                    .answers::<Preview>(200, "Whose it is")
-                    .problems(&asked)
-                    .problems(&of_a_nonce),
-                post(preview),
-            )],
-        )
-        .at(
-            "/v1/links",
-            [
-                (
-                    Operation::get("listLinks", "links", "All links of the user")
-                        .answers::<Page<LinkView>>(200, "The links"),
-                    get(list),
-                ),
-                (
-                    Operation::post("createLink", "links", "Links a Ring account")
-                        .takes::<LinkRequest>()
-                        .answers::<LinkView>(200, "This user has it already")
-                        .with_location()
-                        .answers::<LinkView>(201, "The link")
-                        .with_location()
-                        .answers::<LinkView>(202, "The link, of which Ring is still to be told")
-                        .with_location()
-                        .problems(&asked)
-                        .problems(&of_a_nonce),
-                    post(create),
-                ),
-            ],
-        )
-        .at(
-            "/v1/links/{link}",
-            [
-                (
-                    Operation::patch("changeLink", "links", "Completes a link, or has it wait")
-                        .takes::<StatusChange>()
-                        .answers::<LinkView>(200, "The link")
-                        .problems(&asked)
-                        .problems(&[NotFound, RelinkRequired]),
-                    patch(change),
-                ),
-                (
-                    Operation::delete("unlink", "links", "Unlinks: closes sessions, deletes both tokens")
-                        .answers_empty(204, "It is over")
-                        .problems(&[NotFound]),
-                    delete(unlink),
-                ),
-            ],
-        )
-}
-
-/// What Ring put into the Account Link URL.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schemars(example = serde_json::json!({ "nonce": "m0hVxkW1rV7Gx0jQpD0Yw3XlGJ0y8o3Zb1cFv6qk2sE", "time": "1770989995231" }))]
 struct LinkRequest {
-    /// As it stands in the URL.
     nonce: String,
-    /// Epoch milliseconds, as they stand in the URL.
     time: String,
 }
 
@@ -333,45 +253,13 @@ impl LinkRequest {
 }
 
 /// A link as its user sees it.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Link", example = serde_json::json!({
-    "id": "lnk_3", "status": "completed", "account_id": "ava1.ring.account.Q7", "scope": "partner.read",
-    "linked_at": "2026-02-14T00:02:53Z",
-}))]
+#[derive(Serialize)]
 struct LinkView {
     id: String,
-    #[schemars(with = "ShownStatus")]
     status: LinkStatus,
-    /// Ring's id of the account.
     account_id: String,
-    /// What Ring has granted, as its latest answer said.
     scope: Option<String>,
-    #[schemars(extend("format" = "date-time"))]
     linked_at: String,
-}
-
-/// Where a link stands. `confirming`: Ring is still to be told that it is complete; `awaiting`: the user has something left
-/// to set up; `relink_required`: Ring refuses the account's tokens.
-#[derive(JsonSchema)]
-#[schemars(rename = "LinkStatus", rename_all = "snake_case")]
-#[expect(
-    dead_code,
-    reason = "words of the description: of a link that is over nothing is shown"
-)]
-enum ShownStatus {
-    Confirming,
-    Awaiting,
-    Completed,
-    RelinkRequired,
-}
-
-/// Whose Ring account waits for its link.
-#[derive(Serialize, JsonSchema)]
-#[schemars(example = serde_json::json!({ "ring_user": "J*** D**", "account_id": "ava1.ring.account.Q7" }))]
-struct Preview {
-    /// The name, masked.
-    ring_user: String,
-    account_id: String,
 }
 
 impl App {
@@ -392,12 +280,16 @@ impl App {
     }
 }
 
-/// Shows whose Ring account it is; claims nothing
 async fn preview(
     State(app): State<Arc<App>>,
     user: SignedIn,
     JsonBody(asked): JsonBody<LinkRequest>,
 ) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    struct Preview {
+        ring_user: String,
+        account_id: String,
+    }
     let (nonce, time) = asked.parse()?;
     app.may_try(&user).await?;
     let now = clock::now();
@@ -428,7 +320,6 @@ async fn preview(
     })))
 }
 
-/// Links a Ring account
 async fn create(
     State(app): State<Arc<App>>,
     user: SignedIn,
@@ -476,7 +367,6 @@ async fn create(
     Ok(response)
 }
 
-/// All links of the user
 async fn list(State(app): State<Arc<App>>, user: SignedIn) -> Result<Response, Problem> {
     let links = app
         .links
@@ -487,23 +377,19 @@ async fn list(State(app): State<Arc<App>>, user: SignedIn) -> Result<Response, P
     Ok(private(axum::Json(Page { items, next: None })))
 }
 
-/// Where the link is to stand.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schemars(example = serde_json::json!({ "status": "completed" }))]
 struct StatusChange {
     status: WantedStatus,
 }
 
-/// What a user's set-up can say.
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq, JsonSchema)]
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 enum WantedStatus {
     Completed,
     Awaiting,
 }
 
-/// Completes a link, or has it wait
 async fn change(
     State(app): State<Arc<App>>,
     user: SignedIn,
@@ -534,7 +420,6 @@ async fn change(
     }
 }
 
-/// Unlinks: closes sessions, deletes both tokens
 async fn unlink(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {
     let link = app.link_of(&user, &id).await?;
     app.settler

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
-use schemars::JsonSchema;
 use serde::Deserialize;
 use shared::capture::{self, Begun, Job, Stop};
 use shared::device::Mark;
@@ -18,12 +17,10 @@ use shared::policy::{Action, DURATIONS};
 use crate::media::{accepted, idempotency_key};
 use crate::{App, unavailable};
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "CaptureRequest", example = serde_json::json!({ "duration": 30000 }))]
 pub(crate) struct CaptureBody {
     /// In milliseconds.
-    #[schemars(range(min = 1_000, max = 900_000))]
     duration: i64,
 }
 

@@ -6,8 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
-use ring_partner::media::{AudioOptions, ClipRequest, ImageOptions, SnapshotRequest, VideoOptions};
-use schemars::JsonSchema;
+use ring_partner::media::{AudioOptions, ClipRequest, ImageOptions, Resolution, SnapshotRequest, VideoOptions};
 use serde::{Deserialize, Serialize};
 use shared::device::Known;
 use shared::edge::gateway::{Id, JsonBody, Params, SignedIn, private};
@@ -16,90 +15,35 @@ use shared::edge::{clock, key, page};
 use shared::link::Link;
 use shared::media::{Medium, MediumId, Progress, Request, Window};
 
-use crate::{App, captures, ring_shapes, unavailable};
+use crate::{App, captures, unavailable};
 
 /// How far back "now" looks for the latest image. Ring takes a window of 24 h (Ring: Image Snapshots, Request Body).
 const LATEST_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
 /// A medium as its user sees it.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Medium", example = serde_json::json!({
-    "id": "med_9", "kind": "clip", "device_id": "ava1.ring.device.K4", "event_id": "evt_5", "state": "stored",
-    "reason": null, "requested": { "timestamp": 1770989995231_i64, "duration": 30000 },
-    "actual": { "timestamp": 1770989995000_i64, "duration": 29800 }, "origin": "recording", "partial": false,
-    "stale": false, "codec": null, "resolution": null, "privacy_zones": "none", "bytes": 1834021,
-    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "thumbnail": null,
-    "url": "https://example.com/clip.mp4", "ring_request_id": "5f2c",
-}))]
-pub(crate) struct MediumView {
+#[derive(Debug, Serialize)]
+struct MediumView {
     id: String,
-    #[schemars(with = "Kind")]
     kind: &'static str,
     device_id: String,
-    /// The event that asked for it.
     event_id: Option<String>,
-    #[schemars(with = "Stage")]
     state: &'static str,
-    /// Why it is not stored.
     reason: Option<String>,
-    #[schemars(with = "WindowView")]
     requested: Window,
-    /// What it truly shows.
-    #[schemars(with = "Option<WindowView>")]
     actual: Option<Window>,
-    /// `recording`, `snapshot` or `live`.
     origin: Option<String>,
     partial: bool,
     stale: bool,
-    /// This and the next are not read from the file yet: null.
-    #[schemars(with = "Option<String>")]
-    codec: Option<()>,
-    #[schemars(with = "Option<ring_shapes::Resolution>")]
-    resolution: Option<()>,
-    /// What was done about them: `none`, `obscured` or `as_recorded`.
+    codec: Option<String>,
+    resolution: Option<Resolution>,
     privacy_zones: String,
     bytes: Option<u64>,
     sha256: Option<String>,
-    /// None is made yet: null.
-    #[schemars(with = "Option<String>")]
-    thumbnail: Option<()>,
-    /// Where it can be had, for five minutes at the most.
+    /// Presigned, as `url` is.
+    thumbnail: Option<String>,
     url: Option<String>,
     ring_request_id: Option<String>,
-}
-
-/// A window of time, as Ring has it.
-#[derive(JsonSchema)]
-#[schemars(rename = "Window")]
-#[expect(dead_code, reason = "a shape of the description")]
-struct WindowView {
-    /// Its start, in epoch milliseconds.
-    timestamp: i64,
-    /// Its length, in milliseconds.
-    duration: i64,
-}
-
-/// What a medium is.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "snake_case")]
-#[expect(dead_code, reason = "a word of the description")]
-enum Kind {
-    Clip,
-    Snapshot,
-    Capture,
-}
-
-/// How far a medium is.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "snake_case")]
-#[expect(dead_code, reason = "a word of the description")]
-enum Stage {
-    Requested,
-    Fetching,
-    Stored,
-    NoMedia,
-    Failed,
 }
 
 impl MediumView {
@@ -165,24 +109,15 @@ impl MediumView {
     }
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "ClipRequest", example = serde_json::json!({ "timestamp": 1770989995231_i64, "duration": 30000 }))]
 pub(crate) struct ClipBody {
-    /// Where it begins, in epoch milliseconds.
     timestamp: i64,
-    /// How long it is, in milliseconds.
-    #[schemars(range(min = 1, max = 900_000))]
     duration: i64,
-    #[schemars(with = "Option<ring_shapes::VideoOptions>")]
     video_options: Option<VideoOptions>,
-    #[schemars(with = "Option<ring_shapes::AudioOptions>")]
     audio_options: Option<AudioOptions>,
 }
 
-/// Asks for a clip
-///
-/// The same request again is the same medium while it is under way or stored.
 pub(crate) async fn clip(
     State(app): State<Arc<App>>,
     user: SignedIn,
@@ -211,24 +146,17 @@ pub(crate) async fn clip(
     ask(&app, &link, &known, Request::Clip(clip), None, now).await
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "SnapshotRequest", example = serde_json::json!({}), example = serde_json::json!({ "timestamp": 1770989995231_i64 }))]
 pub(crate) struct SnapshotBody {
-    /// Told by the other fields where it is left out.
     r#type: Option<SnapshotType>,
-    /// The time of the image, in epoch milliseconds. With neither this nor a window, it is the latest image.
     timestamp: Option<i64>,
-    /// Where the window begins of which the latest image is, in epoch milliseconds.
     start_timestamp: Option<i64>,
-    /// Where it ends; now unless told.
     end_timestamp: Option<i64>,
-    #[schemars(with = "Option<ring_shapes::ImageOptions>")]
     image_options: Option<ImageOptions>,
 }
 
-/// Ring's two forms.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 enum SnapshotType {
     AtTimestamp,
@@ -285,10 +213,6 @@ impl SnapshotBody {
     }
 }
 
-/// Asks for a snapshot
-///
-/// The same request again is the same medium while it is under way or stored. A request for the latest image is told from
-/// another by its `Idempotency-Key`.
 pub(crate) async fn snapshot(
     State(app): State<Arc<App>>,
     user: SignedIn,
@@ -373,7 +297,6 @@ fn fields(errors: Vec<ring_partner::media::FieldError>) -> Problem {
     )
 }
 
-/// One medium
 pub(crate) async fn one(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {
     let medium = medium_of(&app, &user, id).await?;
     Ok(private(axum::Json(MediumView::new(&app, medium).await?)))
@@ -412,16 +335,12 @@ pub(crate) async fn medium_of(app: &App, user: &SignedIn, id: String) -> Result<
     known.filter(Known::is_present).map(|_| medium).ok_or_else(not_found)
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Paging {
-    /// `next` of the page before.
     cursor: Option<String>,
-    /// The most items of a page; 50 unless told.
-    #[schemars(with = "Option<u32>", range(min = 1, max = 100))]
     limit: Option<String>,
 }
 
-/// The media of a device, newest first
 pub(crate) async fn of_device(
     State(app): State<Arc<App>>,
     user: SignedIn,

@@ -11,8 +11,7 @@ pub const MOST: usize = 100;
 const USUAL: usize = 50;
 
 /// One page, newest first.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-#[schemars(rename = "{T}Page")]
+#[derive(Debug, Serialize)]
 pub struct Page<T> {
     /// What is on it.
     pub items: Vec<T>,

@@ -2,8 +2,6 @@
 //! while it is parked; and, once it is done, as a row of its device's history. No index: what an event costs is two writes.
 
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use aws_sdk_dynamodb::types::Select;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -84,39 +82,7 @@ impl Events {
         Ok(all)
     }
 
-    /// How many events of a device there are in this span; what lies before a position is not told apart.
-    pub async fn count(&self, device: &str, span: &Span) -> Result<usize, StoreError> {
-        let Some(query) = self.query_of(device, span) else {
-            return Ok(0);
-        };
-        let query = query.select(Select::Count);
-        let (mut count, mut from) = (0, None);
-        loop {
-            let page = query.clone().set_exclusive_start_key(from).send().await?;
-            count += usize::try_from(page.count).unwrap_or(0);
-            from = page.last_evaluated_key.filter(|key| !key.is_empty());
-            if from.is_none() {
-                return Ok(count);
-            }
-        }
-    }
-
     async fn of_device(&self, device: &str, span: &Span, most: usize) -> Result<Vec<Past>, StoreError> {
-        let Some(query) = self.query_of(device, span) else {
-            return Ok(Vec::new());
-        };
-        // BETWEEN includes its end, and the last item of the page before is not part of this one.
-        let found: Vec<Past> = table::collect(query, most + 1).await?;
-        let before = span.before.as_deref();
-        Ok(found
-            .into_iter()
-            .filter(|past| before != Some(&past.place().position))
-            .take(most)
-            .collect())
-    }
-
-    /// The query of a device's events in this span, newest first; none where the span is empty.
-    fn query_of(&self, device: &str, span: &Span) -> Option<QueryFluentBuilder> {
         let from = span.from.map_or(0, Timestamp::as_millisecond);
         // '$' is the character after '#': the position behind all of that millisecond.
         let to = span
@@ -124,7 +90,7 @@ impl Events {
             .map_or_else(|| "9".to_owned(), |to| format!("{:015}$", to.as_millisecond()));
         let to = span.before.as_ref().filter(|before| **before < to).unwrap_or(&to);
         if format!("{from:015}") > *to {
-            return None;
+            return Ok(Vec::new());
         }
         let mut query = self
             .table
@@ -142,7 +108,14 @@ impl Events {
                 .expression_attribute_names("#type", "type")
                 .expression_attribute_values(":type", text(kind));
         }
-        Some(query)
+        // BETWEEN includes its end, and the last item of the page before is not part of this one.
+        let found: Vec<Past> = table::collect(query, most + 1).await?;
+        let before = span.before.as_deref();
+        Ok(found
+            .into_iter()
+            .filter(|past| before != Some(&past.place().position))
+            .take(most)
+            .collect())
     }
 
     /// What repeats of an event there were that were not the same to the letter.

@@ -1,7 +1,7 @@
 //! The bucket. A medium is streamed into it in bounded memory: a small one in one put, a large one in parts, and a broken
 //! one leaves nothing under its key. Beside each lies its description, as JSON.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
@@ -14,7 +14,6 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::edge::aws::Cause;
-use crate::edge::clock;
 
 /// The size of a part. S3 takes parts of 5 MiB and more, and 10,000 of them.
 const PART_BYTES: usize = 8 * 1024 * 1024;
@@ -104,15 +103,9 @@ impl Archive {
         self.put(&beside(key), "application/json", json.into()).await
     }
 
-    /// A URL under which the object can be read for four minutes at least and five at the most, by whoever has it. Within a
-    /// minute it is the same, so that an answer with it can be known again.
+    /// A URL under which the object can be read for five minutes, by whoever has it.
     pub async fn presigned(&self, key: &str) -> Result<String, ArchiveError> {
-        let minute = clock::now().as_second().div_euclid(60).unsigned_abs() * 60;
-        let config = PresigningConfig::builder()
-            .start_time(SystemTime::UNIX_EPOCH + Duration::from_secs(minute))
-            .expires_in(PRESIGNED_FOR)
-            .build()
-            .map_err(unavailable)?;
+        let config = PresigningConfig::expires_in(PRESIGNED_FOR).map_err(unavailable)?;
         let request = self
             .client
             .get_object()
