@@ -117,6 +117,7 @@ def samples():
     yield from token_refresh()
     yield from media_fetch()
     yield from partner_api()
+    yield from portal()
 
 
 # --- What each function is sent ---------------------------------------------------------------------------------------
@@ -263,6 +264,17 @@ def partner_api():
     yield called("delete_medium", "DELETE", medium)
     yield called("unknown_route", "GET", "no/such/route")
     yield called("wrong_method", "DELETE", device)
+
+
+def portal():
+    yield "portal/link", through_gateway(
+        "GET /ring/link", "/ring/link", query=f"nonce={nonce(str(MOTION_AT), ACCOUNT)}&time={MOTION_AT}"
+    )
+    yield "portal/home", through_gateway("GET /ring/home", "/ring/home")
+    for name, file in [("asset", "any/portal.css"), ("unknown_asset", "any/portal.exe")]:
+        yield f"portal/{name}", through_gateway(
+            "GET /ring/assets/{proxy+}", f"/ring/assets/{file}", parameters={"proxy": file}
+        )
 
 
 # --- Ring's side ------------------------------------------------------------------------------------------------------

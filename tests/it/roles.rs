@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use local::outside::{Home, rows_about, schedule_at};
 use local::{Aws, Failure, Stack};
+use reqwest::Method;
 use serde_json::json;
 use shared::edge::clock;
 
@@ -117,6 +118,7 @@ impl Wrapped {
         let window = json!({ "timestamp": now - 300_000, "duration": 5_000 });
         home.fetched(device, "clips", &window).await?;
         stack.invoke("token-refresh", &schedule_at(clock::now())).await?;
+        home.call(Method::GET, "/ring/home", None).await?;
 
         let rows = rows_about(stack, "grant", &home.account).await?;
         let row = rows

@@ -131,7 +131,7 @@ fn every_sample_is_parsed_as_its_function_parses_it() {
     for sample in Sample::all() {
         let Sample { name, function, .. } = &sample;
         match function.as_str() {
-            "token-exchange" | "account-link" | "webhook-intake" | "partner-api" => {
+            "token-exchange" | "account-link" | "webhook-intake" | "partner-api" | "portal" => {
                 comes_through_a_route(&sample, &routes)
             }
             "event-processor" | "media-fetch" => assert!(!sample.batch().records.is_empty(), "{name}"),
@@ -281,6 +281,7 @@ fn every_sample_is_answered_as_it_should_be_by_the_function_as_it_is_deployed() 
         scene.webhooks().await;
         scene.queues().await;
         scene.frontend().await;
+        scene.pages().await;
         scene.unlink().await;
         let all: BTreeSet<_> = Sample::all().into_iter().map(|sample| sample.name).collect();
         assert_eq!(scene.shown, all, "each sample is shown to its function");
@@ -479,6 +480,13 @@ impl Scene {
                 _ => panic!("the clip is not stored: {medium}"),
             }
         }
+    }
+
+    async fn pages(&mut self) {
+        for name in ["link", "home", "asset"] {
+            self.says(&format!("portal/{name}"), json!({ "status": 200 })).await;
+        }
+        self.says("portal/unknown_asset", problem(404, "not-found")).await;
     }
 
     async fn unlink(&mut self) {

@@ -31,5 +31,5 @@ pub use recorder::Recorder;
 pub use ring::{Credentials, Ring, RingChoice};
 pub use stack::{Options, Stack};
 pub use tools::Tools;
-pub use users::sign_in;
+pub use users::{PASSWORD, sign_in};
 pub use welcome::welcome;

@@ -101,7 +101,7 @@ impl Stack {
         let stack_name = format!("ring-{kind}");
         let aws = Aws::at(&emulator.url(), REGION, ACCESS_KEY);
         let part = progress.begin("deploy", "template.yaml, with sam deploy");
-        let parameters = parameters(&ring);
+        let parameters = parameters(&ring, &emulator.url());
         let sam = Sam {
             place: &place,
             run: &run,
@@ -343,7 +343,7 @@ impl Stack {
     }
 }
 
-fn parameters(ring: &Ring) -> BTreeMap<&'static str, String> {
+fn parameters(ring: &Ring, emulator: &str) -> BTreeMap<&'static str, String> {
     let architecture = if ARCH == "aarch64" { "arm64" } else { "x86_64" };
     let mut parameters = BTreeMap::from([
         ("Architecture", architecture.to_owned()),
@@ -351,6 +351,12 @@ fn parameters(ring: &Ring) -> BTreeMap<&'static str, String> {
         ("RingApiUrl", ring.urls().api_url.clone()),
         ("RingOauthUrl", ring.urls().oauth_url.clone()),
         ("RingMediaHosts", ring.media_hosts().to_owned()),
+        // The pages sign in at the emulator's pool, and read media from its bucket.
+        ("OidcSignInUrl", format!("{emulator}/oauth2/authorize")),
+        ("OidcTokenUrl", format!("{emulator}/oauth2/token")),
+        ("MediaOrigin", emulator.to_owned()),
+        // The offline Ring and its viewers are on one machine.
+        ("StunUrl", String::new()),
         // Pages of any development server.
         ("AllowedOrigins", "*".to_owned()),
     ]);

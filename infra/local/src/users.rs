@@ -9,6 +9,9 @@ use crate::aws::Aws;
 use crate::failure::{Doing, Failure};
 use crate::outputs::Outputs;
 
+/// With what each user of the local pool signs in, on the pages too. It opens nothing but this machine's own stack.
+pub const PASSWORD: &str = "On-loopback-alone-1";
+
 /// Signs somebody in, and makes them a user first if they are new. Returns the ID token.
 pub async fn sign_in(aws: &Aws, outputs: &Outputs, email: &str) -> Result<String, Failure> {
     let what = || format!("{email} can't be signed in");
@@ -36,14 +39,12 @@ pub async fn sign_in(aws: &Aws, outputs: &Outputs, email: &str) -> Result<String
         Err(SdkError::ServiceError(refused)) if refused.err().is_username_exists_exception() => {}
         Err(error) => return Err(error).or_fail(what),
     }
-    // Nobody signs in by it twice: each sign-in sets its own.
-    let password = format!("Aa1-{}", uuid::Uuid::new_v4());
     let set = aws
         .users
         .admin_set_user_password()
         .user_pool_id(&pool)
         .username(email)
-        .password(&password)
+        .password(PASSWORD)
         .permanent(true);
     set.send().await.or_fail(what)?;
     let answer = aws
@@ -54,7 +55,7 @@ pub async fn sign_in(aws: &Aws, outputs: &Outputs, email: &str) -> Result<String
         .auth_flow(AuthFlowType::AdminUserPasswordAuth)
         .set_auth_parameters(Some(HashMap::from([
             ("USERNAME".to_owned(), email.to_owned()),
-            ("PASSWORD".to_owned(), password),
+            ("PASSWORD".to_owned(), PASSWORD.to_owned()),
         ])))
         .send()
         .await

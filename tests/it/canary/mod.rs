@@ -162,6 +162,10 @@ impl<'a> Journey<'a> {
                 self.refused(places, Method::POST, route, Some(&bad)).await?;
             }
         }
+        // As Ring's app opens it in a browser.
+        let page = format!("/ring/link?nonce={nonce}&time={time}");
+        let page = call(self.home.stack, None, Method::GET, &page, None).await?;
+        places.answer("link page", &page.must_be(StatusCode::OK, "the page is there")?);
         let preview = self
             .home
             .call(Method::POST, "/v1/links/preview", Some(&self.nonce))
