@@ -132,6 +132,7 @@ fn variables(lines: &[String]) -> BTreeSet<String> {
     let child = lines.peek().map_or(0, |line| depth(line));
     lines
         .take_while(|line| depth(line) >= child && !line.trim().is_empty())
+        .filter(|line| depth(line) == child) // what stands deeper is a value of several lines
         .filter_map(|line| line.trim().split_once(':').map(|(name, _)| name.to_owned()))
         .collect()
 }

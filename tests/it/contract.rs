@@ -273,6 +273,72 @@ fn trap_44_an_event_with_unknown_fields_and_of_an_unknown_type_is_recorded() {
 }
 
 #[test]
+fn the_pages_are_for_anyone_and_say_what_they_may_do() {
+    on_the_stack(async |stack| {
+        for route in [
+            "/ring/link?nonce=m0hVxkW1rV7Gx0jQpD0Yw3XlGJ0y8o3Zb1cFv6qk2sE&time=1",
+            "/ring/home",
+        ] {
+            let page = stack.request(Method::GET, route).send().await.expect("an answer");
+            assert_eq!(page.status(), StatusCode::OK, "{route}");
+            assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8", "{route}");
+            let policy = page.headers()["content-security-policy"]
+                .to_str()
+                .expect("a text")
+                .to_owned();
+            assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
+            // Signing in and media are at the emulator, and nowhere else.
+            let outside: BTreeSet<&str> = policy.split([' ', ';']).filter(|word| word.contains("://")).collect();
+            assert_eq!(
+                outside,
+                BTreeSet::from([stack.outputs().aws_endpoint_url.as_str()]),
+                "{policy}"
+            );
+            let html = page.text().await.expect("a page");
+            assert!(!html.contains("m0hVxkW1"), "what the URL carries is not in the page");
+            let script = html
+                .split("src=\"")
+                .nth(1)
+                .and_then(|rest| rest.split('"').next())
+                .expect("a script");
+            let asset = stack
+                .request(Method::GET, &format!("/ring/{script}"))
+                .send()
+                .await
+                .expect("an answer");
+            assert_eq!(
+                (asset.status(), &asset.headers()["cache-control"]),
+                (
+                    StatusCode::OK,
+                    &HeaderValue::from_static("public, max-age=31536000, immutable")
+                )
+            );
+        }
+        check_all(
+            stack,
+            None,
+            [
+                bad(
+                    "a file that is not there",
+                    Method::GET,
+                    "/ring/assets/v/none.js",
+                    Problem(404, "not-found"),
+                ),
+                bad(
+                    "a path too deep",
+                    Method::GET,
+                    "/ring/assets/a/b/c",
+                    Problem(404, "not-found"),
+                ),
+                bad("a wrong method", Method::POST, "/ring/link", Gateway(404)),
+                bad("no file", Method::GET, "/ring/assets", Gateway(404)),
+            ],
+        )
+        .await;
+    });
+}
+
+#[test]
 fn the_frontends_routes_refuse_whoever_is_not_signed_in() {
     on_the_stack(async |stack| {
         let routes = [

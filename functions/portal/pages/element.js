@@ -62,9 +62,9 @@ export class Keyed {
         known = this.make(item);
         this.#known.set(key, known);
       }
-      if (known.shown !== item) {
+      if (known.item !== item) {
         this.update(known, item);
-        known.shown = item;
+        known.item = item;
       }
       const place = before ? before.nextSibling : this.container.firstChild;
       if (place !== known.element) this.container.insertBefore(known.element, place);

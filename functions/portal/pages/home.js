@@ -22,6 +22,8 @@ const known = { links: null, devices: null, events: null, summary: null, at: nul
 let looks = 0;
 let timer = null;
 let looking = false;
+/** The devices as the API listed them. */
+let listed = null;
 
 const banners = h('div', { class: 'banners' });
 const totals = h('dl', { class: 'totals', 'aria-label': 'Totals' });
@@ -106,9 +108,13 @@ async function read(wholly) {
   // The summary changes with each event and each device that comes, goes, or goes on or off: it tells whether to look further.
   known.summary = await get('summary');
   if (!wholly && known.summary === before) return;
-  [known.devices, known.links, known.events] = await Promise.all([
+  let found;
+  [found, known.links, known.events] = await Promise.all([
     all('devices?limit=100'), all('links'), get(`events?limit=${EVENTS}`).then(({ items }) => items),
   ]);
+  // In an order that stays, whichever goes offline.
+  if (found !== listed) known.devices = [...found].sort((one, other) => (one.name ?? '').localeCompare(other.name ?? ''));
+  listed = found;
 }
 
 function draw() {
