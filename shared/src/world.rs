@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use ring_partner::oauth::Credentials;
 
 use crate::capture::ports::Captures;
-use crate::edge::quarantine::Quarantine;
 use crate::edge::queue::Queue;
 use crate::edge::quota::Counters;
 use crate::edge::secret::{self, Secret};
@@ -82,13 +81,6 @@ impl World for Deployed {
     type Rescue = Queue;
     type Counters = crate::edge::table::Table;
     type Effects = crate::link::effects::Downstream;
-}
-
-impl IntakeWorld for Deployed {
-    type Nature = System;
-    type Secret = secret::SecretsManager;
-    type Inbox = Queue;
-    type LargeBodies = Quarantine;
 }
 
 impl EventWorld for Deployed {

@@ -131,8 +131,12 @@ fn every_sample_is_parsed_as_its_function_parses_it() {
     for sample in Sample::all() {
         let Sample { name, function, .. } = &sample;
         match function.as_str() {
-            "token-exchange" | "account-link" | "webhook-intake" | "partner-api" | "portal" => {
-                comes_through_a_route(&sample, &routes)
+            "token-exchange" | "account-link" | "partner-api" | "portal" => comes_through_a_route(&sample, &routes),
+            "webhook-intake" => {
+                comes_through_a_route(&sample, &routes);
+                let webhook = serde_json::from_str::<webhook_intake::Webhook>(&sample.event);
+                let webhook = webhook.unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert_eq!(webhook.body, sample.request().body().to_vec(), "{name}");
             }
             "event-processor" | "media-fetch" => assert!(!sample.batch().records.is_empty(), "{name}"),
             "token-refresh" => {

@@ -77,7 +77,7 @@ impl EventProcessor {
                 queue: events_queue.clone(),
                 quarantine: Some(Queue::new(aws, &config.quarantine_queue_url)),
             },
-            quarantine: Quarantine::new(aws, config.quarantine_queue_url, config.media_bucket),
+            quarantine: Quarantine::new(aws, config.media_bucket),
             processor: Processor {
                 settler: Settler {
                     nature: System,

@@ -12,30 +12,31 @@
 //!
 //! Each 503 leaves one line with the field `failed_ring`, which says why: `ops outages` finds by it when Ring was failed.
 
+mod aws;
 mod config;
+mod gateway;
 
 use std::borrow::Cow;
-use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::response::{IntoResponse as _, Response};
+pub use aws::{Deployed, SigningSecret};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 pub use config::Config;
+use gateway::TRACE;
+pub use gateway::{Answer, Webhook};
 use http::HeaderMap;
 use jiff::Timestamp;
-use lambda_http::Request;
 use ring_partner::signature::{SignatureError, Verified};
-use shared::edge::aws;
 use shared::edge::batch::{BASE64, ENCODING, SET_ASIDE_ADDS};
+use shared::edge::direct::Account;
 use shared::edge::metrics::Metrics;
 use shared::edge::problem::{Problem, ProblemType};
-use shared::edge::quarantine::Quarantine;
-use shared::edge::queue::{self, Message, Queue};
-use shared::edge::secret::{Secret, SecretError, SecretsManager, SigningKeys};
+use shared::edge::queue::{self, Message};
+use shared::edge::secret::{Secret, SecretError, SigningKeys};
 use shared::event;
 use shared::event::ports::{Inbox as _, LargeBodies as _};
-use shared::world::{Deployed, IntakeWorld, Nature as _, System};
+use shared::world::{IntakeWorld, Nature as _, System};
 
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
@@ -65,16 +66,10 @@ pub struct Intake<W: IntakeWorld = Deployed> {
 impl Intake {
     /// An intake with these settings.
     #[must_use]
-    pub fn new(aws: &aws::SdkConfig, config: Config) -> Self {
-        let hurried = |[attempt, whole]: [Duration; 2]| aws::hurried(aws, attempt, whole);
-        let sending = hurried(SEND_WITHIN);
-        Self::over(
-            System,
-            SecretsManager::new(&hurried(READ_WITHIN), config.signing_secret_id),
-            Queue::new(&sending, config.events_queue_url),
-            Quarantine::new(&sending, config.quarantine_queue_url, config.media_bucket),
-            Metrics::new(&config.metrics_namespace, SERVICE),
-        )
+    pub fn new(account: &Account, config: Config) -> Self {
+        let metrics = Metrics::new(&config.metrics_namespace, SERVICE);
+        let (secret, queue, quarantine) = aws::of(account, config);
+        Self::over(System, secret, queue, quarantine, metrics)
     }
 
     /// Reads the keys and opens the connection to the queue ahead of the first webhook, which may be waiting already: what
@@ -112,14 +107,14 @@ impl<W: IntakeWorld> Intake<W> {
     }
 
     /// Answers one webhook.
-    pub async fn answer(&self, request: Request) -> Result<Response, Infallible> {
-        Ok(match self.receive(request.headers(), request.body()).await {
-            Ok(()) => axum::Json(serde_json::json!({})).into_response(),
+    pub async fn answer(&self, webhook: Webhook) -> Answer {
+        match self.receive(&webhook.headers, &webhook.body).await {
+            Ok(()) => Answer::taken(),
             Err(problem) => {
                 self.count(problem.kind());
-                problem.into_response()
+                Answer::of(problem).await
             }
-        })
+        }
     }
 
     /// Takes one webhook in, or says in time what Ring is to be told.
@@ -146,7 +141,7 @@ impl<W: IntakeWorld> Intake<W> {
 
     async fn take(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<(), Problem> {
         let verified = self.verify(headers, body, now).await?;
-        let message = message(verified.body());
+        let message = message(verified.body()).traced(headers.get(TRACE));
         // The processor may have to set it aside: then too it must fit.
         if message.size() + SET_ASIDE_ADDS > queue::LARGEST {
             return self.keep_large(verified.body(), now).await;

@@ -1,14 +1,20 @@
 //! Wires the webhook intake: see the library for what it does.
 
-use lambda_http::{Error, run, service_fn};
-use shared::edge::{aws, config::Process, telemetry};
-use webhook_intake::{Config, Intake, SERVICE};
+use std::convert::Infallible;
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use shared::edge::{config::Process, direct::Account, telemetry};
+use webhook_intake::{Config, Intake, SERVICE, Webhook};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init(SERVICE, &Process);
     let config = Config::read(&Process)?;
-    let intake = Intake::new(&aws::config().await, config);
+    let intake = Intake::new(&Account::read(&Process)?, config);
     intake.warm().await;
-    run(service_fn(|request| intake.answer(request))).await
+    run(service_fn(async |event: LambdaEvent<Webhook>| {
+        let webhook = event.payload.traced(event.context.xray_trace_id.as_deref());
+        Ok::<_, Infallible>(intake.answer(webhook).await)
+    }))
+    .await
 }

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 pub use aws_config::SdkConfig;
-use aws_config::retry::RetryConfig;
-use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 
 /// How long a connection to AWS may take.
-const CONNECT_WITHIN: Duration = Duration::from_millis(800);
+pub(super) const CONNECT_WITHIN: Duration = Duration::from_millis(800);
 
 /// Reading the environment for region, credentials and `AWS_ENDPOINT_URL` is the SDK's own business.
 pub async fn config() -> SdkConfig {
@@ -23,25 +21,6 @@ pub async fn config() -> SdkConfig {
         .timeout_config(time_outs)
         .load()
         .await
-}
-
-/// The same for whoever has an answer to give: one attempt may take `attempt`, all of them together `whole`, and the next
-/// one comes soon after a failed one.
-#[must_use]
-pub fn hurried(config: &SdkConfig, attempt: Duration, whole: Duration) -> SdkConfig {
-    let time_outs = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_WITHIN.min(attempt))
-        .operation_attempt_timeout(attempt)
-        .operation_timeout(whole)
-        .build();
-    let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(100));
-    config
-        .to_builder()
-        .timeout_config(time_outs)
-        .retry_config(retries)
-        // What is slow is cut off as a whole; to watch how each of these small bodies flows costs CPU and saves nothing.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .build()
 }
 
 /// What a client of AWS failed with, kept as the source of our own errors and never shown outside.

@@ -7,6 +7,7 @@ pub mod bus;
 pub mod cache;
 pub mod clock;
 pub mod config;
+pub mod direct;
 pub mod function;
 pub mod gateway;
 pub mod key;

@@ -7,13 +7,11 @@ use std::sync::OnceLock;
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
-use aws_sdk_s3::primitives::ByteStream;
 use jiff::Timestamp;
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::aws::Cause;
-use super::queue::{Message, Queue, QueueError};
+use super::queue::QueueError;
 
 /// The folder of the bucket that it has.
 pub const FOLDER: &str = "quarantine";
@@ -38,10 +36,9 @@ pub enum QuarantineError {
     Queue(#[from] QueueError),
 }
 
-/// The bucket's part, and the queue.
+/// The bucket's part, to read it.
 #[derive(Debug)]
 pub struct Quarantine {
-    queue: Queue,
     bucket: String,
     aws: SdkConfig,
     /// Made when it is needed, which is hardly ever: a cold start does not pay for it.
@@ -49,35 +46,14 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
-    /// The queue at this URL, and the folder of this bucket.
+    /// The folder of this bucket.
     #[must_use]
-    pub fn new(aws: &SdkConfig, queue_url: impl Into<String>, bucket: impl Into<String>) -> Self {
+    pub fn new(aws: &SdkConfig, bucket: impl Into<String>) -> Self {
         Self {
-            queue: Queue::new(aws, queue_url),
             bucket: bucket.into(),
             aws: aws.clone(),
             objects: OnceLock::new(),
         }
-    }
-
-    /// Keeps a body that is too large for a queue; when this returns `Ok`, it is in the bucket and the queue points to it.
-    /// The same body on the same day is the same object, so that it may be tried again.
-    pub async fn keep_large(&self, body: &[u8], now: Timestamp) -> Result<(), QuarantineError> {
-        let key = key_of(body, now);
-        let put = self
-            .objects()
-            .put_object()
-            .bucket(&self.bucket)
-            .key(&key)
-            .content_type("application/octet-stream")
-            .body(ByteStream::from(body.to_vec()));
-        put.send()
-            .await
-            .map_err(|error| QuarantineError::Bucket(error.into()))?;
-        let pointer = Message::new(json!({ "object": key, "bytes": body.len() }).to_string())
-            .attribute(REASON, TOO_LARGE)
-            .attribute(OBJECT, key);
-        Ok(self.queue.send(pointer).await?)
     }
 
     /// A body that is kept in the bucket, by its key. `None`: it is not there any more.
@@ -107,8 +83,10 @@ impl Quarantine {
     }
 }
 
-/// `quarantine/<yyyy-mm-dd>/<SHA-256 in hex>`, by the day in UTC.
-fn key_of(body: &[u8], now: Timestamp) -> String {
+/// The key of a body that is too large for a queue: `quarantine/<yyyy-mm-dd>/<SHA-256 in hex>`, by the day in UTC. The same
+/// body on the same day is the same object.
+#[must_use]
+pub fn key_of(body: &[u8], now: Timestamp) -> String {
     let day = now.strftime("%Y-%m-%d");
     format!("{FOLDER}/{day}/{}", hex::encode(Sha256::digest(body)))
 }

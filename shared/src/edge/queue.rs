@@ -1,11 +1,14 @@
 //! A queue of ours (SQS): sending to it, receiving from it, and putting off a message that was received.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName};
+use http::HeaderValue;
+use serde::Serialize;
 
 use super::aws::Cause;
 
@@ -37,6 +40,7 @@ pub struct Message {
     group: Option<String>,
     delay: Duration,
     attributes: Vec<(&'static str, String)>,
+    trace: Option<HeaderValue>,
 }
 
 impl Message {
@@ -62,6 +66,19 @@ impl Message {
         self
     }
 
+    /// The context of the trace that it belongs to (X-Ray), for whoever sends it without the SDK, which finds it itself.
+    #[must_use]
+    pub fn traced(mut self, context: Option<&HeaderValue>) -> Self {
+        self.trace = context.cloned();
+        self
+    }
+
+    /// The context of its trace.
+    #[must_use]
+    pub fn trace(&self) -> Option<&HeaderValue> {
+        self.trace.as_ref()
+    }
+
     /// Its body, as it was given.
     #[must_use]
     pub fn body(&self) -> &str {
@@ -83,6 +100,29 @@ impl Message {
         self.body.len() + attributes.sum::<usize>()
     }
 
+    /// What SQS is asked to put it into the queue at this URL (SQS: SendMessage), in JSON.
+    #[must_use]
+    pub fn to_json(&self, queue_url: &str) -> Vec<u8> {
+        let attributes = self.attributes.iter().map(|(name, value)| {
+            let data_type = STRING;
+            (
+                *name,
+                AttributeValue {
+                    data_type,
+                    string_value: value,
+                },
+            )
+        });
+        let request = SendMessage {
+            queue_url,
+            message_body: &self.body,
+            message_group_id: self.group.as_deref(),
+            delay_seconds: (!self.delay.is_zero()).then_some(self.delay.as_secs()),
+            message_attributes: attributes.collect(),
+        };
+        serde_json::to_vec(&request).expect("texts and numbers are JSON")
+    }
+
     /// A string attribute beside the body. Empty ones are left out, as SQS refuses them.
     #[must_use]
     pub fn attribute(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -92,6 +132,26 @@ impl Message {
         }
         self
     }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SendMessage<'m> {
+    queue_url: &'m str,
+    message_body: &'m str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_group_id: Option<&'m str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delay_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    message_attributes: BTreeMap<&'m str, AttributeValue<'m>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct AttributeValue<'m> {
+    data_type: &'m str,
+    string_value: &'m str,
 }
 
 /// A message that was received.
@@ -193,11 +253,6 @@ impl Queue {
             .receipt_handle(receipt);
         delete.send().await.map_err(|error| QueueError(error.into()))?;
         Ok(())
-    }
-
-    /// Opens the connection ahead of the first message, by asking for nothing: the answer, an error too, is not used.
-    pub async fn warm(&self) {
-        let _answer = self.client.get_queue_attributes().queue_url(&self.url).send().await;
     }
 
     /// The message that `receipt` stands for is not seen again before `wait` has passed.

@@ -7,23 +7,22 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer};
 
 use super::clock;
 use super::config::Environment;
 
-/// Starts logging for the program `service`, at `LOG_LEVEL` (default `info`).
+/// Starts logging for the program `service`, at `LOG_LEVEL` (default `info`): a level, or levels by target,
+/// `info,ring_partner=debug`.
 pub fn init(service: &'static str, env: &impl Environment) {
-    let level = env.get("LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .parse_lossy(level);
+    let level = env.get("LOG_LEVEL").and_then(|level| level.parse::<Targets>().ok());
+    let filter = level.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Line { service })
         .with_ansi(false);

@@ -14,7 +14,7 @@ use crate::capture;
 use crate::capture::session::CloseAll;
 use crate::device::{Change, Known, Mark};
 use crate::edge::bus::{Announcement, Bus, BusError};
-use crate::edge::quarantine::{Quarantine, QuarantineError};
+use crate::edge::quarantine::QuarantineError;
 use crate::edge::queue::{Message, Queue, QueueError};
 use crate::edge::table::StoreError;
 use crate::media::{self, Medium, MediumId, Retired};
@@ -26,22 +26,10 @@ pub trait Inbox: Debug + Send + Sync + 'static {
     fn put(&self, message: Message) -> impl Future<Output = Result<(), QueueError>> + Send;
 }
 
-impl Inbox for Queue {
-    async fn put(&self, message: Message) -> Result<(), QueueError> {
-        self.send(message).await
-    }
-}
-
 /// Where a body is kept that no queue takes.
 pub trait LargeBodies: Debug + Send + Sync + 'static {
     /// Keeps it; when this returns `Ok`, it is in quarantine. The same body may come again.
     fn keep_large(&self, body: &[u8], now: Timestamp) -> impl Future<Output = Result<(), QuarantineError>> + Send;
-}
-
-impl LargeBodies for Quarantine {
-    async fn keep_large(&self, body: &[u8], now: Timestamp) -> Result<(), QuarantineError> {
-        self.keep_large(body, now).await
-    }
 }
 
 /// Where events are kept.

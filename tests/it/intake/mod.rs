@@ -12,13 +12,12 @@ use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
-use lambda_http::{Body, Request};
 use ring_partner::signature::{self, SigningKey};
 use serde_json::{Value, json};
 use shared::edge::clock;
 use shared::edge::secret::{Secret, SecretError, SigningKeys};
 use twin::{Mood, Twin};
-use webhook_intake::{Config, Intake};
+use webhook_intake::{Config, Intake, SigningSecret, Webhook};
 
 const KEY: &str = "the-key-of-now";
 const PREVIOUS: &str = "the-key-before-it";
@@ -45,20 +44,19 @@ impl House {
             media_bucket: "media".to_owned(),
             metrics_namespace: "test".to_owned(),
         };
-        let intake = Intake::new(&twin.config(), config);
+        let intake = Intake::new(&twin.account(), config);
         Self { twin, intake }
     }
 
     /// What Ring is answered.
-    async fn answers(&self, request: Request) -> u16 {
-        let Ok(response) = self.intake.answer(request).await;
-        response.status().as_u16()
+    async fn answers(&self, webhook: Webhook) -> u16 {
+        self.intake.answer(webhook).await.status_code
     }
 
     /// What Ring is answered, and how long that takes.
-    async fn answers_in(&self, request: Request) -> (u16, Duration) {
+    async fn answers_in(&self, webhook: Webhook) -> (u16, Duration) {
         let since = Instant::now();
-        (self.answers(request).await, since.elapsed())
+        (self.answers(webhook).await, since.elapsed())
     }
 
     /// Holds that the last message is these bytes.
@@ -70,10 +68,11 @@ impl House {
 }
 
 /// A webhook with these values of `X-Signature`.
-fn webhook(body: &[u8], signatures: &[&str]) -> Request {
-    let mut request = Request::new(Body::Binary(body.to_vec()));
-    *request.headers_mut() = headers(signatures);
-    request
+fn webhook(body: &[u8], signatures: &[&str]) -> Webhook {
+    Webhook {
+        headers: headers(signatures),
+        body: body.to_vec(),
+    }
 }
 
 fn headers(signatures: &[&str]) -> HeaderMap {
@@ -91,7 +90,7 @@ fn signed_by(key: &str, body: &[u8]) -> String {
     signature::sign(&SigningKey::new(key).expect("a key"), body)
 }
 
-fn signed(body: &[u8]) -> Request {
+fn signed(body: &[u8]) -> Webhook {
     webhook(body, &[&signed_by(KEY, body)])
 }
 
@@ -167,7 +166,7 @@ async fn trap_56_a_body_in_base64_is_verified_and_queued_as_the_bytes_that_were_
         event["headers"]["x-signature"] = signed_by(KEY, body).into();
         event["body"] = text.into();
         event["isBase64Encoded"] = in_base64.into();
-        lambda_http::request::from_str(&event.to_string()).expect("an event of the gateway")
+        serde_json::from_str::<Webhook>(&event.to_string()).expect("an event of the gateway")
     };
     let spaced = br#"{ "data" : {"type": "motion_detected"}, "x": 1.0 }"#;
     let plain = String::from_utf8_lossy(spaced).into_owned();
@@ -317,16 +316,15 @@ async fn trap_42_a_401_comes_only_after_the_keys_were_read_anew_and_a_503_where_
 /// The keys, with the time passed in.
 struct Keys {
     twin: Twin,
-    keys: Secret<SigningKeys>,
+    keys: Secret<SigningKeys, SigningSecret>,
     begun: Timestamp,
 }
 
 impl Keys {
     async fn of_now() -> Self {
         let twin = Twin::start(KEY, Some(PREVIOUS)).await;
-        let config =
-            shared::edge::aws::hurried(&twin.config(), Duration::from_millis(600), Duration::from_millis(1_300));
-        let keys = Secret::new(&config, "signing", Duration::from_secs(300));
+        let secret = SigningSecret::new(&twin.account(), "signing");
+        let keys = Secret::of(secret, Duration::from_secs(300));
         let begun = clock::now();
         assert!(keys.get(begun).await.is_ok());
         Self { twin, keys, begun }

@@ -33,8 +33,8 @@ fn samples() -> Vec<Vec<u8>> {
     paths.sort();
     let bodies = paths.iter().map(|path| {
         let event = std::fs::read_to_string(path).expect("a sample");
-        let request = lambda_http::request::from_str(&event).expect("an event of the gateway");
-        request.body().to_vec()
+        let webhook: Webhook = serde_json::from_str(&event).expect("an event of the gateway");
+        webhook.body
     });
     bodies.collect()
 }

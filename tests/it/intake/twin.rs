@@ -1,7 +1,7 @@
 //! Secrets Manager, SQS and S3 as far as the intake calls them, on the loopback: they keep what they are told, refuse what
 //! SQS refuses, and fail on order. What was asked of them is counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,9 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use local::{Outputs, RingUrls};
 use serde_json::{Value, json};
-use shared::edge::aws::SdkConfig;
+use shared::edge::direct::Account;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -119,27 +118,16 @@ impl Twin {
         format!("{}/000000000000/{name}", self.url)
     }
 
-    /// What a program's clients are made of, to reach these services.
-    pub(super) fn config(&self) -> SdkConfig {
-        let outputs = Outputs {
-            api_url: String::new(),
-            api_host: String::new(),
-            aws_endpoint_url: self.url.clone(),
-            aws_region: "us-east-1".to_owned(),
-            aws_access_key_id: "test".to_owned(),
-            aws_secret_access_key: "test".to_owned(),
-            stack_name: String::new(),
-            outputs: BTreeMap::new(),
-            functions: BTreeMap::new(),
-            tables: BTreeMap::new(),
-            queues: BTreeMap::new(),
-            ring: RingUrls {
-                api_url: String::new(),
-                oauth_url: String::new(),
-                control_url: None,
-            },
-        };
-        local::Aws::of(&outputs).config
+    /// Who calls these services, and where they are.
+    pub(super) fn account(&self) -> Account {
+        let variables = [
+            ("AWS_ENDPOINT_URL", self.url.as_str()),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Account::read(&HashMap::from(variables)).expect("an account")
     }
 }
 

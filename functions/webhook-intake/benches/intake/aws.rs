@@ -33,6 +33,7 @@ const BUNDLES: [&str; 3] = [
 /// Both services, on one port.
 pub(crate) struct Aws {
     address: SocketAddr,
+    certificate: PathBuf,
     bundle: PathBuf,
     asked: Arc<Asked>,
 }
@@ -54,9 +55,13 @@ impl Aws {
     /// Serves a signing secret with these keys, the one of now and the one before it, and a queue that takes everything.
     pub(crate) async fn start([now, before]: [&str; 2]) -> Result<Self, Failure> {
         let identity = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
-        // What AWS's own certificates cost is in the figures too: the program reads all that the system trusts.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let certificate = folder.join("intake-certificate.pem");
+        fs::write(&certificate, identity.cert.pem())?;
+        // What trusting AWS's own certificates costs is in the figures too: the SDKs read all that the system trusts, or what
+        // they bring of the same size.
         let trusted = BUNDLES.iter().find_map(|path| fs::read_to_string(path).ok());
-        let bundle = Path::new(env!("CARGO_TARGET_TMPDIR")).join("intake-trusts.pem");
+        let bundle = folder.join("intake-trusts.pem");
         fs::write(&bundle, trusted.unwrap_or_default() + "\n" + &identity.cert.pem())?;
 
         let key = PrivatePkcs8KeyDer::from(identity.signing_key.serialize_der());
@@ -72,12 +77,22 @@ impl Aws {
         let address = listener.local_addr()?;
         let listener = Connections::of(listener, address, TlsAcceptor::from(Arc::new(tls)), Arc::clone(&asked));
         tokio::spawn(async { drop(axum::serve(listener, routes).await) });
-        Ok(Self { address, bundle, asked })
+        Ok(Self {
+            address,
+            certificate,
+            bundle,
+            asked,
+        })
     }
 
     /// Where they are, as `AWS_ENDPOINT_URL` has it.
     pub(crate) fn url(&self) -> String {
         format!("https://{}", self.address)
+    }
+
+    /// Its own certificate alone, for a program that has AWS's built in.
+    pub(crate) fn certificate(&self) -> &Path {
+        &self.certificate
     }
 
     /// The certificates to trust, as one file.

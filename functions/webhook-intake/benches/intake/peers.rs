@@ -22,7 +22,7 @@ pub(crate) fn intake(aws: &Aws) -> Result<Recipe, Failure> {
     Ok(Recipe {
         name: INTAKE,
         command: vec![PROGRAM.into()],
-        variables: vec![("SSL_CERT_FILE", aws.bundle().into())],
+        variables: vec![("AWS_CA_BUNDLE", aws.certificate().into())],
         size: fs::metadata(PROGRAM)?.len(),
     })
 }

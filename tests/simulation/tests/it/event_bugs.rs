@@ -29,13 +29,13 @@ pub(crate) const BUGS: &[Bug] = &[
     Bug {
         what: "a webhook is known as a repeat before it is queued",
         file: INTAKE,
-        right: "        let message = message(verified.body());",
+        right: "        let message = message(verified.body()).traced(headers.get(TRACE));",
         wrong: "        static KNOWN: std::sync::Mutex<std::collections::BTreeSet<Vec<u8>>> =
             std::sync::Mutex::new(std::collections::BTreeSet::new());
         if KNOWN.lock().is_ok_and(|mut known| !known.insert(body.to_vec())) {
             return Ok(());
         }
-        let message = message(verified.body());",
+        let message = message(verified.body()).traced(headers.get(TRACE));",
     },
     Bug {
         what: "a webhook is refused without a look at the secret",
