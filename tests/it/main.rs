@@ -14,6 +14,7 @@ mod intake;
 mod journey;
 mod live;
 mod ops;
+mod pages;
 mod published;
 mod recorder;
 mod rights;

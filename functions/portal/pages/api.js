@@ -71,7 +71,7 @@ export function closeLive(session) {
   const headers = { Authorization: `Bearer ${tokenNow()}` };
   const url = new URL(`live/${encodeURIComponent(session)}`, BASE);
   // Ring ends by itself what could not be closed.
-  return fetch(url, { method: 'DELETE', headers, keepalive: true, credentials: 'omit' }).catch(() => null);
+  return fetch(url, { method: 'DELETE', headers, keepalive: true, credentials: 'omit' }).then((answer) => answer.text()).catch(() => null);
 }
 
 async function ask(method, path, request) {

@@ -32,7 +32,7 @@ export class Devices {
     for (const event of events) if (!newest.has(event.device_id)) newest.set(event.device_id, event.event_id);
     this.#events = events;
     this.cards.show(devices);
-    for (const card of this.cards) card.happened(newest.get(card.shown.id));
+    for (const card of this.cards) card.happened(newest.get(card.shown.id) ?? null);
   }
 
   /** The last of a device's events that has something to see. */
@@ -50,7 +50,8 @@ export class Devices {
 
 class Card {
   #last = null;
-  #event = null;
+  /** The newest event that was seen; not known yet. */
+  #event;
 
   constructor(device, lastSeen) {
     this.lastSeen = lastSeen;
@@ -92,8 +93,8 @@ class Card {
 
   /** Something happened there: there may be new pictures. */
   happened(event) {
-    if (!event || event === this.#event) return;
-    const isFirst = this.#event === null;
+    if (event === this.#event) return;
+    const isFirst = this.#event === undefined;
     this.#event = event;
     if (!isFirst) for (const ms of PICTURES_AFTER_MS) setTimeout(() => this.look(), ms);
   }

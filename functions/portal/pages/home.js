@@ -106,8 +106,8 @@ async function look(wholly = false) {
 async function read(wholly) {
   const before = known.summary;
   // The summary changes with each event and each device that comes, goes, or goes on or off: it tells whether to look further.
-  known.summary = await get('summary');
-  if (!wholly && known.summary === before) return;
+  known.summary = await summary();
+  if (!wholly && known.summary && known.summary === before) return;
   let found;
   [found, known.links, known.events] = await Promise.all([
     all('devices?limit=100'), all('links'), get(`events?limit=${EVENTS}`).then(({ items }) => items),
@@ -115,6 +115,16 @@ async function read(wholly) {
   // In an order that stays, whichever goes offline.
   if (found !== listed) known.devices = [...found].sort((one, other) => (one.name ?? '').localeCompare(other.name ?? ''));
   listed = found;
+}
+
+/** The totals; null where the API has none, and then each look is at everything. */
+async function summary() {
+  try {
+    return await get('summary');
+  } catch (error) {
+    if (error instanceof Problem && error.name === 'not-found') return null;
+    throw error;
+  }
 }
 
 function draw() {
@@ -125,7 +135,9 @@ function draw() {
   }
   if (!main.isConnected) show(page, h('h1', { class: 'unseen' }, 'Your cameras'), banners, main);
   drawTotals();
-  show(none, nothing());
+  const instead = nothing();
+  show(none, instead);
+  none.hidden = !instead;
   devices.show(known.devices, known.events);
   timeline.show(known.events, known.devices);
 }
@@ -135,7 +147,7 @@ function nothing() {
     return h('section', { class: 'step inset' }, h('div', { class: 'mark quiet', 'aria-hidden': 'true' }),
       h('h2', {}, 'No Ring account is linked yet'),
       h('p', {}, 'Linking begins in the Ring app, so that only you can do it.'),
-      h('ol', { class: 'steps' }, h('li', {}, 'Open the Ring app.'), h('li', {}, 'Find this app there, and install it.'),
+      h('ol', { class: 'steps' }, h('li', {}, 'Open the Ring app.'), h('li', {}, 'Find this app in its AppStore, and install it.'),
         h('li', {}, 'Confirm. You come back here, and your cameras show up.')));
   }
   if (known.devices.length === 0) {
@@ -147,12 +159,13 @@ function nothing() {
 
 function drawTotals() {
   const { summary } = known;
+  totals.hidden = !summary?.devices;
+  if (totals.hidden) return;
   const motion = Object.values(summary.motion_24h ?? {}).reduce((sum, count) => sum + count, 0);
   const row = (name, value, total) => h('div', {}, h('dt', {}, name), h('dd', {}, String(value), total !== undefined && h('span', {}, ` of ${total}`)));
   const text = JSON.stringify([summary.online, summary.devices, motion, summary.motion_enabled]);
   if (totals.dataset.shows === text) return;
   totals.dataset.shows = text;
-  totals.hidden = summary.devices === 0;
   show(totals, row('Online', summary.online, summary.devices), row('Motion in 24 h', motion), row('Motion detection on', summary.motion_enabled, summary.devices));
 }
 

@@ -80,8 +80,8 @@ function steps(...each) {
 
 const againInRing = () => steps(
   'Open the Ring app.',
-  'Go to this app’s page there, under Control Center and Linked Accounts.',
-  'Start linking again. You come back here with a fresh request.',
+  'Find this app in its AppStore, where you installed it.',
+  'Confirm once more that you want to link. You come back here with a fresh request.',
 );
 
 function nothingAsked() {
@@ -109,7 +109,7 @@ function expired() {
 
 function notReady(link) {
   step('quiet', 'It takes longer than usual', [
-    text('Ring has not told us about your account yet. Mostly that is a matter of seconds.'),
+    text('Ring has not told us about your account yet. Mostly that is a matter of seconds; if it goes on, start again in the Ring app.'),
     actions(action('Look again', () => look(link)), action('Cancel', cancel, 'plain')),
   ]);
 }

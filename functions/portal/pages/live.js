@@ -36,13 +36,15 @@ export class Live {
     this.said = h('p', { role: 'status' });
     this.again = h('button', { type: 'button', class: 'main', hidden: true, onclick: () => this.watch() }, 'Watch again');
     this.element = h('div', { class: 'live', 'data-live': 'over' }, this.video, h('div', { class: 'over' }, this.said, this.again));
-    const frames = () => {
+    const frame = () => {
+      this.video.requestVideoFrameCallback(frame);
+      // One more may come of a session that is over.
+      if (!this.#session || this.#connection?.connectionState !== 'connected') return;
       this.#lastFrame = performance.now();
       this.#fruitless = 0;
       if (this.state !== 'live') this.#show('live', '');
-      this.video.requestVideoFrameCallback?.(frames);
     };
-    this.video.requestVideoFrameCallback?.(frames);
+    this.video.requestVideoFrameCallback(frame);
   }
 
   get state() {

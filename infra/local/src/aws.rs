@@ -15,6 +15,8 @@ pub struct Aws {
     pub buses: aws_sdk_eventbridge::Client,
     /// The gateway.
     pub gateway: aws_sdk_apigatewayv2::Client,
+    /// What the functions log.
+    pub logs: aws_sdk_cloudwatchlogs::Client,
     /// Keys.
     pub keys: aws_sdk_kms::Client,
     /// Stacks.
@@ -66,6 +68,7 @@ impl Aws {
         Self {
             buses: aws_sdk_eventbridge::Client::new(&config),
             gateway: aws_sdk_apigatewayv2::Client::new(&config),
+            logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             keys: aws_sdk_kms::Client::new(&config),
             stacks: aws_sdk_cloudformation::Client::new(&config),
             users: aws_sdk_cognitoidentityprovider::Client::new(&config),

@@ -4,10 +4,12 @@
 //! It leaves out what only production has: TLS at the gateway, limits of memory, and time.
 
 mod aws;
+mod browser;
 mod child;
 mod emulator;
 mod failure;
 pub mod journey;
+mod life;
 mod outputs;
 pub mod outside;
 mod place;
@@ -22,7 +24,9 @@ mod users;
 mod welcome;
 
 pub use aws::Aws;
+pub use browser::Browser;
 pub use failure::{Failure, Reason};
+pub use life::Life;
 pub use outputs::{Outputs, RingUrls};
 pub use place::Place;
 pub use programs::{Profile, RECORDER, packages};

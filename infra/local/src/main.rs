@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use local::{Aws, Failure, Options, Outputs, Place, Profile, Progress, RingChoice, Stack, Tools};
+use local::{Aws, Failure, Life, Options, Outputs, Place, Profile, Progress, RingChoice, Stack, Tools};
 use tokio::signal::unix::{SignalKind, signal};
 
 const EXAMPLES: &str = "\
@@ -125,7 +125,14 @@ async fn stay(choices: Choices) -> Result<(), Failure> {
     stack.publish()?;
     let email = "you@example.com";
     let token = stack.sign_in(email).await?;
+    if stack.ring().urls().control_url.is_none() {
+        println!("{}", local::welcome(&stack, email, &token));
+        return std::future::pending().await;
+    }
+    let life = Life::begin(&stack).await?;
     println!("{}", local::welcome(&stack, email, &token));
+    let failure = life.go_on().await;
+    eprintln!("\nThe cameras move no more; all else goes on.\n{failure}");
     std::future::pending().await
 }
 

@@ -39,6 +39,12 @@ impl Tools {
         Ok(folder.join("bin/python"))
     }
 
+    /// The Python that has a browser's remote control, for tests of the pages.
+    pub(crate) async fn pages(place: &Place) -> Result<PathBuf, Failure> {
+        let (folder, _) = environment(place, "pages", include_str!("../requirements/pages.txt")).await?;
+        Ok(folder.join("bin/python"))
+    }
+
     /// The Python that has the emulator.
     pub(crate) fn python(&self) -> PathBuf {
         self.emulator.join("bin/python")

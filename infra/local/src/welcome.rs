@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use crate::life::EMAIL;
 use crate::outputs::Outputs;
 use crate::stack::Stack;
+use crate::users::PASSWORD;
 
 /// The text for whoever keeps a stack up, with a token of theirs.
 pub fn welcome(stack: &Stack, email: &str, token: &str) -> String {
@@ -59,5 +61,28 @@ linked to you, and then something moves at the door:
 "
         );
     }
+    let _ = write!(text, "{}", console(stack, email));
     text
+}
+
+/// Where the console is, last, as it is what a newcomer wants.
+fn console(stack: &Stack, email: &str) -> String {
+    let Some(home) = stack.outputs().outputs.get("AppHomepageUrl") else {
+        return String::new();
+    };
+    let (email, what) = match stack.ring().urls().control_url {
+        Some(_) => (
+            EMAIL,
+            "Its cameras move from when you are there: motion, pictures, clips, live video.",
+        ),
+        None => (email, "It shows the cameras of whichever Ring account you link."),
+    };
+    format!(
+        "
+Open the console in a browser, and sign in as {email} with the password {PASSWORD} .
+{what}
+
+  {home}
+"
+    )
 }
