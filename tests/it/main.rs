@@ -13,6 +13,7 @@ mod grants;
 mod intake;
 mod journey;
 mod live;
+mod media;
 mod ops;
 mod pages;
 mod published;

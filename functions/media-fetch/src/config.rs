@@ -1,6 +1,8 @@
 //! What the media fetch reads from its environment.
 
-use shared::edge::config::{ConfigError, Environment, RingConfig, parsed_or_empty, required};
+use std::time::Duration;
+
+use shared::edge::config::{ConfigError, Environment, RingConfig, parsed, parsed_or_empty, required};
 use shared::policy::Regions;
 
 /// The settings.
@@ -8,6 +10,8 @@ use shared::policy::Regions;
 pub struct Config {
     /// Where Ring is, and where its media may be.
     pub ring: RingConfig,
+    /// `FETCH_SECONDS`: how long one piece of media may take; what takes longer is asked for in halves.
+    pub fetch_within: Duration,
     /// `GRANTS_TABLE`.
     pub grants_table: String,
     /// `LINKS_TABLE`.
@@ -37,6 +41,7 @@ impl Config {
     pub fn read(env: &impl Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             ring: RingConfig::read(env)?,
+            fetch_within: parsed(env, "FETCH_SECONDS").map(Duration::from_secs)?,
             grants_table: required(env, "GRANTS_TABLE")?,
             links_table: required(env, "LINKS_TABLE")?,
             devices_table: required(env, "DEVICES_TABLE")?,

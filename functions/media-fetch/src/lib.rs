@@ -7,20 +7,22 @@
 //! purged when its time has come.
 
 mod config;
+mod described;
+mod pieces;
+mod verdict;
 
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use bytes::{Bytes, BytesMut};
 pub use config::Config;
+use described::{Described, Description, Looks};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent};
 use ring_partner::Ring;
 use ring_partner::devices::{Configurations, Zone};
-use ring_partner::error::Decision;
-use ring_partner::media::{Media as RingMedia, Resolution};
-use serde::Serialize;
+use ring_partner::media::Media as RingMedia;
 use shared::capture::archive::Reels;
 use shared::capture::session::live::{CloseFailure, Closer};
 use shared::capture::session::ports::Sessions as _;
@@ -28,7 +30,7 @@ use shared::capture::session::store::SessionTable;
 use shared::capture::session::{Close, CloseAll};
 use shared::device::store::Devices;
 use shared::device::{Known, Mark};
-use shared::edge::batch::{self, Outcome, Source, received};
+use shared::edge::batch::{Outcome, Source, received};
 use shared::edge::bus::{Bus, BusError};
 use shared::edge::clock::signed;
 use shared::edge::function::Function;
@@ -37,34 +39,27 @@ use shared::edge::queue::{Queue, QueueError};
 use shared::edge::table::StoreError;
 use shared::edge::{aws, clock};
 use shared::event::ports::Media as _;
-use shared::grant::access::{Access, AccessError, CallError};
+use shared::grant::access::{Access, CallError};
 use shared::grant::store::GrantTable;
 use shared::grant::vault::{Kms, Vault};
 use shared::link::Link;
 use shared::link::store::LinkTable;
 use shared::media::archive::{Archive, ArchiveError, Receipt, thumbnail_key};
 use shared::media::still::{self, Unmaskable};
-use shared::media::store::{Due, Media};
+use shared::media::store::{Deleted, Due, Media};
 use shared::media::{
-    Job, Medium, MediumId, Object, Progress, Request, Retired, RingIds, WAITS_FOR, Window, fetch_message, film,
-    is_stale, privacy_word, thumbnail_request,
+    Job, Medium, MediumId, Object, Progress, Request, Retired, WAITS_FOR, fetch_message, film, thumbnail_request,
 };
 use shared::policy::store::Policies;
 use shared::policy::{Regions, Shown};
 use shared::world::Deployed;
+use verdict::failed;
 
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
 
 /// How long a renewed token is waited for.
 const REFRESH_WITHIN: Duration = Duration::from_secs(20);
-/// The waits for footage of a moment ago, which may still be on its way (Ring: Image Snapshots, 425; Media Clips, 416).
-const FOOTAGE_WAITS_SECONDS: [u64; 4] = [5, 15, 45, 120];
-/// Footage of a window that ended longer ago than this is not on its way any more.
-const FOOTAGE_MAY_COME_FOR: Duration = Duration::from_secs(300);
-/// A medium that is still not to be had after this is given up.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(2 * 3600);
-
 /// How much of what is due one sweep takes on, and how many media of a device it looks at together.
 const MOST_DUE: usize = 500;
 const PAGE: usize = 100;
@@ -85,6 +80,13 @@ pub struct MediaFetch {
     ring: Ring,
     access: Access<Deployed, Function>,
     metrics: Metrics,
+}
+
+/// On whose behalf a medium is fetched, and how much of its device may be shown.
+struct By<'a> {
+    link: &'a Link,
+    shown: Shown,
+    zones: Vec<Zone>,
 }
 
 /// Why a medium is not stored this time.
@@ -116,24 +118,15 @@ impl Undone {
     }
 }
 
-/// What a failed attempt means for its medium.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// Not yet: again after this.
-    Later(Duration),
-    /// Again, at the queue's pace.
-    Again,
-    /// Never: Ring has no such footage.
-    NoMedia(String),
-    /// Never, for another reason.
-    Failed(String),
-}
-
 impl MediaFetch {
     /// A media fetch with these settings.
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, ring_partner::client::SettingsError> {
         let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
-        let ring = config.ring.client()?;
+        let settings = config.ring.settings();
+        let ring = Ring::new(ring_partner::Settings {
+            media_timeout: config.fetch_within,
+            ..settings
+        })?;
         let devices_table = config.devices_table;
         Ok(Self {
             source: Source {
@@ -176,6 +169,7 @@ impl MediaFetch {
         let body = message.body.as_deref().unwrap_or_default();
         let done = match serde_json::from_str(body) {
             Ok(Job::Fetch { medium_id }) => self.medium(&medium_id, received(message)).await,
+            Ok(Job::Tail { tail_of }) => Box::pin(self.tail(&tail_of, received(message))).await,
             Ok(Job::Sweep { .. }) => self.sweep().await,
             Ok(Job::Close { close_session }) => self.close_session(&close_session).await,
             Ok(Job::CloseAll { close_live }) => self.close_live(&close_live).await,
@@ -209,65 +203,31 @@ impl MediaFetch {
         if known.as_ref().is_some_and(Known::is_told_offline) {
             return self.wait(medium, &link, now).await;
         }
-        // Zones may have been drawn since it was asked for.
-        let shown = match &known {
-            Some(known) => self.policies.holding_for(known).await?.shows(known, &self.regions),
-            None => Shown::Nothing,
+        let by = match self.allowed(known.as_ref()).await? {
+            Some((shown, zones)) if shown.takes(medium.request.action()) => By {
+                link: &link,
+                shown,
+                zones,
+            },
+            _ => return self.fail(medium, &link, "privacy_zones").await,
         };
-        if !shown.takes(medium.request.action()) {
-            return self.fail(medium, &link, "privacy_zones").await;
-        }
-        let zones = known.as_ref().and_then(|known| known.configurations.as_ref());
-        let zones = zones.map_or(&[][..], Configurations::privacy_zones).to_vec();
         // It could not be had before its device was back.
         let since = known
             .and_then(|known| known.online)
             .filter(|told| told.is)
             .map(|told| told.at);
-        let fetched = self.fetch(&medium, &link, shown, &zones).await;
+        let piece = medium.pieces.as_ref().and_then(|pieces| pieces.left.first().copied());
+        let fetched = match piece {
+            Some(window) => {
+                let request = medium.request.within(window);
+                Box::pin(self.fetch(&medium, &request, medium.part_key(window), &by)).await
+            }
+            None => Box::pin(self.fetch(&medium, &medium.request, medium.object_key(), &by)).await,
+        };
         self.metrics.time("fetch_ms", clock::now().duration_since(now));
         let outcome = match fetched {
-            Ok(object) => {
-                medium.ring = Some(RingIds {
-                    request_id: object.ring_request_id.clone(),
-                    error_id: None,
-                });
-                medium.progress = Progress::Stored {
-                    object: Box::new(object),
-                    announced: false,
-                };
-                Outcome::Done
-            }
-            Err(error) => {
-                let verdict = verdict(&error, &medium, tries, since, clock::now());
-                medium.ring = ring_ids(&error).or(medium.ring);
-                tracing::warn!(
-                    medium.id = id.as_str(),
-                    ring.request_id = medium.ring.as_ref().and_then(|ring| ring.request_id.as_deref()),
-                    ring.error_id = medium.ring.as_ref().and_then(|ring| ring.error_id.as_deref()),
-                    error = &error as &dyn std::error::Error,
-                    verdict = ?verdict,
-                    "medium {} is not fetched",
-                    id.as_str(),
-                );
-                if error.is_rings_limit() {
-                    self.metrics.count("ring_pauses", 1);
-                }
-                let (progress, outcome) = match verdict {
-                    Verdict::Later(wait) => (Progress::Requested, Outcome::RetryAfter(wait)),
-                    Verdict::Again => (Progress::Requested, Outcome::Retry),
-                    Verdict::NoMedia(reason) => (
-                        Progress::NoMedia {
-                            reason,
-                            announced: false,
-                        },
-                        Outcome::Done,
-                    ),
-                    Verdict::Failed(reason) => (failed(&reason), Outcome::Done),
-                };
-                medium.progress = progress;
-                outcome
-            }
+            Ok(object) => Box::pin(self.came(&mut medium, piece, object, &by)).await?,
+            Err(error) => Box::pin(self.did_not_come(&mut medium, &error, tries, since, &by)).await?,
         };
         if matches!(medium.progress, Progress::Stored { .. }) && self.is_removed(&medium).await? {
             // Its device went while it was fetched. What was stored goes, too.
@@ -387,6 +347,7 @@ impl MediaFetch {
                     self.media.waits_no_more(&account, &device, &medium).await?;
                 }
                 Due::Purge(retired) => self.purge(&retired).await?,
+                Due::Deleted(deleted) => self.delete_objects(&deleted).await?,
             }
         }
         Ok(if is_all { Outcome::Done } else { Outcome::Retry })
@@ -404,12 +365,8 @@ impl MediaFetch {
             let media = self.media.of_device(account, device, before.as_deref(), PAGE).await?;
             for medium in &media {
                 // The row first: whoever is fetching it finds that it is gone, and takes the object away again.
-                self.media.forget(&medium.id).await?;
-                let key = medium.object_key();
-                match medium.request {
-                    Request::Capture(_) => self.reels.delete_all(&key).await?,
-                    Request::Clip(_) | Request::Snapshot(_) => self.archive.delete(&key).await?,
-                }
+                let deleted = self.media.delete(medium, clock::now()).await?;
+                self.delete_objects(&deleted).await?;
             }
             match media.last() {
                 Some(last) => before = Some(last.position()),
@@ -420,6 +377,18 @@ impl MediaFetch {
             }
         }
         Ok(self.media.purged(retired).await?)
+    }
+
+    /// Deletes what is stored of a medium that was deleted, unless it was asked for again since: then the objects are its own.
+    async fn delete_objects(&self, deleted: &Deleted) -> Result<(), Undone> {
+        if self.media.get(&deleted.deleted_medium).await?.is_none() {
+            if deleted.is_capture {
+                self.reels.delete_all(&deleted.object_key).await?;
+            } else {
+                self.archive.delete(&deleted.object_key).await?;
+            }
+        }
+        Ok(self.media.deleted(deleted).await?)
     }
 
     /// A medium that is not to be fetched: somebody is at it, or it is over, and the bus may not have been told.
@@ -477,27 +446,39 @@ impl MediaFetch {
         }
     }
 
-    /// Ring -> S3.
-    async fn fetch(&self, medium: &Medium, link: &Link, shown: Shown, zones: &[Zone]) -> Result<Object, Undone> {
+    /// How a device is shown, as far as it is known: with its zones, which may have been drawn since it was asked for.
+    async fn allowed(&self, known: Option<&Known>) -> Result<Option<(Shown, Vec<Zone>)>, StoreError> {
+        let Some(known) = known else { return Ok(None) };
+        let shown = self.policies.holding_for(known).await?.shows(known, &self.regions);
+        let zones = known.configurations.as_ref().map(Configurations::privacy_zones);
+        Ok(Some((shown, zones.unwrap_or_default().to_vec())))
+    }
+
+    /// Ring -> S3: a medium, or a part of one.
+    async fn fetch(&self, medium: &Medium, request: &Request, key: String, by: &By<'_>) -> Result<Object, Undone> {
         let ring = &self.ring;
-        let source = self.access.call(&link.grant_id, clock::now(), |token| async move {
-            match &medium.request {
+        let source = self.access.call(&by.link.grant_id, clock::now(), |token| async move {
+            match request {
                 Request::Clip(clip) => ring.clip(&token, &medium.device_id, clip).await,
                 Request::Snapshot(snapshot) => ring.snapshot(&token, &medium.device_id, snapshot).await,
                 Request::Capture(_) => Err(ring_partner::Error::Unusable("a capture is recorded, not fetched")),
             }
         });
         let source = source.await?;
-        let key = medium.object_key();
         let described = Described::of(&source);
-        let (receipt, looks) = match &medium.request {
-            Request::Snapshot(_) => self.store_still(&key, source, shown, zones).await?,
+        let (receipt, looks) = match request {
+            Request::Snapshot(_) => self.store_still(&key, source, by.shown, &by.zones).await?,
             Request::Clip(_) | Request::Capture(_) => self.store_film(&key, source).await?,
         };
-        let mut object = described.object(medium, key, shown, receipt, looks);
+        let asked = request.window(medium.requested_at);
+        Ok(described.object(request, asked, key, by.shown, receipt, looks))
+    }
+
+    /// What is stored gets what lies beside it: a clip's thumbnail, and the description.
+    async fn finish(&self, medium: &Medium, mut object: Object, by: &By<'_>) -> Result<Object, Undone> {
         if let Request::Clip(clip) = &medium.request {
             let shows = object.actual.map_or(clip.timestamp, |actual| actual.timestamp);
-            object.thumbnail = self.thumbnail(medium, link, &object.key, shows).await;
+            object.thumbnail = self.thumbnail(medium, by.link, &object.key, shows).await;
         }
         self.archive
             .describe(&object.key, &Description::of(medium, &object))
@@ -593,280 +574,4 @@ async fn whole(
         all.extend_from_slice(&bytes);
     }
     Ok(all.freeze())
-}
-
-/// What Ring called the request that came to nothing.
-fn ring_ids(error: &Undone) -> Option<RingIds> {
-    let (Undone::Call(CallError::Ring(error)) | Undone::Archive(ArchiveError::Source(error))) = error else {
-        return None;
-    };
-    let answer = error.answer()?;
-    (answer.request_id.is_some() || answer.id.is_some()).then(|| RingIds {
-        request_id: answer.request_id.clone(),
-        error_id: answer.id.clone(),
-    })
-}
-
-/// What a file says of itself.
-#[derive(Default)]
-struct Looks {
-    codec: Option<String>,
-    resolution: Option<Resolution>,
-    /// In milliseconds.
-    duration: Option<i64>,
-}
-
-/// What Ring says of a medium, ahead of its bytes.
-struct Described {
-    content_type: String,
-    partial: bool,
-    timestamp: Option<i64>,
-    length: Option<i64>,
-    origin: Option<String>,
-    request_id: Option<String>,
-}
-
-impl Described {
-    fn of(source: &RingMedia) -> Self {
-        Self {
-            content_type: source.content_type.clone(),
-            partial: source.partial,
-            timestamp: source.media_timestamp,
-            length: source.media_length,
-            origin: source.origin.clone(),
-            request_id: source.request_id.clone(),
-        }
-    }
-
-    fn object(self, medium: &Medium, key: String, shown: Shown, receipt: Receipt, looks: Looks) -> Object {
-        let asked = medium.request.window(medium.requested_at);
-        let actual = self.timestamp.map(|timestamp| Window {
-            timestamp,
-            // Ring names the length of a part; the whole is as long as was asked (Ring: Media Clips, Response Headers). A part
-            // whose length Ring leaves out says it itself.
-            duration: self
-                .length
-                .or(looks.duration.filter(|_| self.partial))
-                .unwrap_or(asked.duration),
-        });
-        let stale = matches!(medium.request, Request::Snapshot(_)) && is_stale(asked, actual);
-        Object {
-            key,
-            content_type: self.content_type,
-            bytes: receipt.bytes,
-            sha256: receipt.sha256,
-            actual,
-            origin: self
-                .origin
-                .or_else(|| matches!(medium.request, Request::Clip(_)).then(|| "recording".to_owned())),
-            privacy_zones: privacy_word(shown).to_owned(),
-            partial: self.partial,
-            stale,
-            codec: looks.codec,
-            resolution: looks.resolution,
-            thumbnail: None,
-            ring_request_id: self.request_id,
-        }
-    }
-}
-
-/// What lies beside the object in the bucket.
-#[derive(Serialize)]
-struct Description<'m> {
-    medium_id: &'m str,
-    kind: &'m str,
-    event_id: Option<&'m str>,
-    requested_at: Timestamp,
-    requested: Window,
-    #[serde(flatten)]
-    object: &'m Object,
-}
-
-impl<'m> Description<'m> {
-    fn of(medium: &'m Medium, object: &'m Object) -> Self {
-        Self {
-            medium_id: medium.id.as_str(),
-            kind: medium.request.kind(),
-            event_id: medium.event_id.as_deref(),
-            requested_at: medium.requested_at,
-            requested: medium.request.window(medium.requested_at),
-            object,
-        }
-    }
-}
-
-fn failed(reason: &str) -> Progress {
-    Progress::Failed {
-        reason: reason.to_owned(),
-        announced: false,
-    }
-}
-
-/// What a failed attempt means, by what Ring said, by how near to now the footage is, and by how long it was tried: since it
-/// was asked for, or since its device was `back` (in epoch milliseconds).
-fn verdict(error: &Undone, medium: &Medium, tries: u32, back: Option<i64>, now: Timestamp) -> Verdict {
-    let back = back.and_then(|at| Timestamp::from_millisecond(at).ok());
-    let since = medium.requested_at.max(back.unwrap_or(medium.requested_at));
-    let given_up = now.duration_since(since) > signed(GIVE_UP_AFTER);
-    let again = |reason: &str| {
-        if given_up {
-            Verdict::Failed(reason.to_owned())
-        } else {
-            Verdict::Again
-        }
-    };
-    let ring = match error {
-        Undone::Call(CallError::Ring(error)) | Undone::Archive(ArchiveError::Source(error)) => error,
-        Undone::Unmaskable(Unmaskable::Zones) => return Verdict::Failed("privacy_zones".to_owned()),
-        // What can't be masked is not shown. The next answer may be whole.
-        Undone::Unmaskable(Unmaskable::Still(_)) => return again("unreadable"),
-        Undone::Call(CallError::Access(AccessError::RelinkRequired)) => {
-            return Verdict::Failed("relink_required".to_owned());
-        }
-        Undone::Call(CallError::Access(AccessError::Ended)) => return Verdict::Failed("unlinked".to_owned()),
-        Undone::Call(CallError::Access(_))
-        | Undone::Store(_)
-        | Undone::Archive(_)
-        | Undone::Queue(_)
-        | Undone::Close(_)
-        | Undone::Bus(_) => {
-            return again("unavailable");
-        }
-    };
-    let code = ring.answer().and_then(|answer| answer.code.clone());
-    let or = |word: &str| code.clone().unwrap_or_else(|| word.to_owned());
-    match ring.decision() {
-        Decision::NoMedia | Decision::NotReady => match footage_wait(medium, tries, now) {
-            Some(wait) => Verdict::Later(wait),
-            None => Verdict::NoMedia(or("MEDIA_NOT_FOUND")),
-        },
-        Decision::OutOfScope => Verdict::Failed(or("out_of_scope")),
-        Decision::Gone => Verdict::Failed(or("device_gone")),
-        Decision::GiveUp => Verdict::Failed(or("refused")),
-        Decision::Offline => again("device_offline"),
-        Decision::Refresh => again("unauthorized"),
-        Decision::RetryAfter(_) if given_up => Verdict::Failed("ring_unavailable".to_owned()),
-        // Never sooner than the queue's own waits: they last for longer than we try.
-        Decision::RetryAfter(wait) => Verdict::Later(wait.max(batch::wait(tries))),
-    }
-}
-
-/// How long to wait for footage that may still be on its way; `None`: it is not.
-fn footage_wait(medium: &Medium, tries: u32, now: Timestamp) -> Option<Duration> {
-    let window = medium.request.window(medium.requested_at);
-    let ended_at = Timestamp::from_millisecond(window.timestamp.saturating_add(window.duration)).ok()?;
-    if now.duration_since(ended_at) > signed(FOOTAGE_MAY_COME_FOR) {
-        return None;
-    }
-    let index = usize::try_from(tries.checked_sub(1)?).ok()?;
-    FOOTAGE_WAITS_SECONDS.get(index).copied().map(Duration::from_secs)
-}
-
-#[cfg(test)]
-mod tests {
-    use ring_partner::devices::DeviceId;
-    use ring_partner::media::ClipRequest;
-    use ring_partner::users::AccountId;
-
-    use super::*;
-
-    fn now() -> Timestamp {
-        Timestamp::from_second(1_770_000_000).unwrap()
-    }
-
-    fn clip_that_ended(seconds_ago: i64) -> Medium {
-        let timestamp = now().as_millisecond() - seconds_ago * 1000 - 5_000;
-        let clip = ClipRequest {
-            timestamp,
-            duration: 5_000,
-            video_options: None,
-            audio_options: None,
-        };
-        let (account, device) = (AccountId::new("a").unwrap(), DeviceId::new("d").unwrap());
-        Medium::requested(account, device, Request::Clip(clip), now())
-    }
-
-    #[test]
-    fn trap_106_and_107_footage_of_a_moment_ago_is_waited_for_and_then_given_up() {
-        let waits: Vec<_> = (1..=5)
-            .map(|tries| footage_wait(&clip_that_ended(1), tries, now()).map(|wait| wait.as_secs()))
-            .collect();
-        assert_eq!(waits, [Some(5), Some(15), Some(45), Some(120), None]);
-        assert_eq!(footage_wait(&clip_that_ended(3600), 1, now()), None);
-    }
-
-    #[test]
-    fn a_lost_grant_fails_its_media_at_once_and_a_fault_of_ours_only_in_the_end() {
-        let of = |error: AccessError, at| {
-            verdict(
-                &Undone::Call(CallError::Access(error)),
-                &clip_that_ended(1),
-                1,
-                None,
-                at,
-            )
-        };
-        assert_eq!(
-            of(AccessError::RelinkRequired, now()),
-            Verdict::Failed("relink_required".to_owned())
-        );
-        assert_eq!(of(AccessError::Refresh, now()), Verdict::Again);
-        let much_later = now() + signed(GIVE_UP_AFTER) + signed(Duration::from_secs(1));
-        assert_eq!(
-            of(AccessError::Refresh, much_later),
-            Verdict::Failed("unavailable".to_owned())
-        );
-    }
-
-    #[test]
-    fn trap_103_and_105_the_true_window_is_what_ring_says_and_a_part_without_a_word_what_its_file_says() {
-        let medium = clip_that_ended(60);
-        let described = |length, partial| Described {
-            content_type: "video/mp4".to_owned(),
-            partial,
-            timestamp: Some(1_699_457_235_000),
-            length,
-            origin: None,
-            request_id: None,
-        };
-        let receipt = || Receipt {
-            bytes: 1,
-            sha256: String::new(),
-        };
-        let object =
-            |described: Described, looks| described.object(&medium, String::new(), Shown::All, receipt(), looks);
-        let whole = object(described(None, false), Looks::default());
-        assert_eq!(
-            whole.actual,
-            Some(Window {
-                timestamp: 1_699_457_235_000,
-                duration: 5_000
-            })
-        );
-        let told = Looks {
-            duration: Some(4_960),
-            ..Looks::default()
-        };
-        let told = object(described(None, true), told);
-        assert_eq!(
-            told.actual.unwrap().duration,
-            4_960,
-            "trap 103: where Ring says nothing, the file does"
-        );
-        let part = object(
-            described(Some(3_000), true),
-            Looks {
-                duration: Some(1),
-                ..Looks::default()
-            },
-        );
-        assert_eq!(
-            part.actual,
-            Some(Window {
-                timestamp: 1_699_457_235_000,
-                duration: 3_000
-            })
-        );
-        assert!(part.partial);
-    }
 }

@@ -40,17 +40,29 @@ struct MediumView {
     privacy_zones: String,
     bytes: Option<u64>,
     sha256: Option<String>,
+    /// What a clip is made of that did not come in one go, in order of time; `url`, `bytes` and `sha256` are the first one's then.
+    parts: Vec<PartView>,
     /// Presigned, as `url` is.
     thumbnail: Option<String>,
     url: Option<String>,
     ring_request_id: Option<String>,
 }
 
+/// A part of a clip, as its user sees it.
+#[derive(Debug, Serialize)]
+struct PartView {
+    requested: Window,
+    actual: Option<Window>,
+    bytes: u64,
+    sha256: String,
+    url: String,
+}
+
 impl MediumView {
     async fn new(app: &App, medium: Medium) -> Result<Self, Problem> {
         let (state, reason) = match &medium.progress {
-            Progress::Requested => ("requested", None),
-            Progress::Fetching { .. } => ("fetching", None),
+            Progress::Requested => ("requested", medium.hindered.clone()),
+            Progress::Fetching { .. } => ("fetching", medium.hindered.clone()),
             Progress::Waiting { .. } => ("requested", Some("device_offline".to_owned())),
             Progress::Stored { .. } => ("stored", None),
             Progress::NoMedia { reason, .. } => ("no_media", Some(reason.clone())),
@@ -74,6 +86,7 @@ impl MediumView {
             privacy_zones: "none".to_owned(),
             bytes: None,
             sha256: None,
+            parts: Vec::new(),
             thumbnail: None,
             url: None,
             ring_request_id: medium.ring.and_then(|ring| ring.request_id.or(ring.error_id)),
@@ -89,6 +102,17 @@ impl MediumView {
                 Some(key) => Some(app.archive.presigned(key).await.map_err(|error| unavailable(&error))?),
                 None => None,
             };
+            let mut parts = Vec::new();
+            for part in object.parts {
+                let url = app.archive.presigned(&part.key).await;
+                parts.push(PartView {
+                    requested: part.requested,
+                    actual: part.actual,
+                    bytes: part.bytes,
+                    sha256: part.sha256,
+                    url: url.map_err(|error| unavailable(&error))?,
+                });
+            }
             view = Self {
                 codec: object.codec,
                 resolution: object.resolution,
@@ -98,6 +122,7 @@ impl MediumView {
                 privacy_zones: object.privacy_zones,
                 partial: object.partial,
                 stale: object.stale,
+                parts,
                 bytes: Some(object.bytes),
                 sha256: Some(object.sha256),
                 url: Some(url),
@@ -132,7 +157,7 @@ pub(crate) async fn clip(
         video_options,
         audio_options,
     } = body;
-    let clip = ClipRequest {
+    let mut clip = ClipRequest {
         timestamp,
         duration,
         video_options,
@@ -142,6 +167,7 @@ pub(crate) async fn clip(
     .map_err(fields)?;
     if let Some(video) = known.capabilities.as_ref().and_then(|all| all.video.as_ref()) {
         clip.fits(video).map_err(fields)?;
+        clip = clip.in_ratio(video);
     }
     ask(&app, &link, &known, Request::Clip(clip), None, now).await
 }
@@ -228,9 +254,10 @@ pub(crate) async fn snapshot(
         None if asked.now => Some(key::random("once")),
         _ => None,
     };
-    let request = asked.request.checked(now).map_err(fields)?;
+    let mut request = asked.request.checked(now).map_err(fields)?;
     if let Some(video) = known.capabilities.as_ref().and_then(|all| all.video.as_ref()) {
         request.fits(video).map_err(fields)?;
+        request = request.in_ratio(video);
     }
     ask(&app, &link, &known, Request::Snapshot(request), once, now).await
 }
@@ -302,20 +329,19 @@ pub(crate) async fn one(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id)
     Ok(private(axum::Json(MediumView::new(&app, medium).await?)))
 }
 
-/// The row goes first: whoever is fetching it finds that it is gone, and takes the object away again.
+/// The medium goes first, and a row says in the same moment that its objects are to: nothing is left that nobody knows of.
 pub(crate) async fn delete(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {
     let medium = medium_of(&app, &user, id).await?;
     captures::stop(&app, &medium).await?;
-    app.media
-        .forget(&medium.id)
-        .await
-        .map_err(|error| unavailable(&error))?;
+    let gone = app.media.delete(&medium, clock::now()).await;
+    let gone = gone.map_err(|error| unavailable(&error))?;
     let key = medium.object_key();
     let deleted = match medium.request {
         Request::Capture(_) => app.reels.delete_all(&key).await,
         Request::Clip(_) | Request::Snapshot(_) => app.archive.delete(&key).await,
     };
     deleted.map_err(|error| unavailable(&error))?;
+    app.media.deleted(&gone).await.map_err(|error| unavailable(&error))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

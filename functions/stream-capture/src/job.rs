@@ -427,6 +427,8 @@ fn object(medium: &Medium, manifest: &Manifest, shown: Shown) -> Object {
             width: init.width,
             height: init.height,
         }),
+        parts: Vec::new(),
+        tail: None,
         thumbnail: None,
         ring_request_id: None,
     }

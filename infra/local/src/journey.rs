@@ -335,7 +335,8 @@ impl Home<'_> {
     /// A clip of what the doorbell recorded is fetched from Ring and kept in the bucket.
     async fn clip(&self, device: &str) -> Result<Proved<()>, Failure> {
         let start = clock::now().as_millisecond() - 300_000;
-        let window = json!({ "timestamp": start, "duration": 10_000 });
+        // As long as the offline Ring's film is: how long a clip is, its file says.
+        let window = json!({ "timestamp": start, "duration": 5_000 });
         let clip = self.fetched(device, "clips", &window).await?;
         claim(
             clip["requested"] == window && clip["actual"] == window,

@@ -116,6 +116,12 @@ pub enum Unclear {
     /// It did not come, or not on, in time.
     #[error("the time for it ran out")]
     TimedOut,
+    /// A body began to come, and then nothing of it came for too long.
+    #[error("its source stalled")]
+    Stalled,
+    /// A body came all along, and not fast enough to be whole in the time for it. Less of it may be.
+    #[error("its source is too slow")]
+    TooSlow,
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -128,12 +128,18 @@ impl RingConfig {
 
     /// The client for it.
     pub fn client(&self) -> Result<ring_partner::Ring, ring_partner::client::SettingsError> {
+        ring_partner::Ring::new(self.settings())
+    }
+
+    /// What the client for it is made of.
+    #[must_use]
+    pub fn settings(&self) -> ring_partner::Settings {
         let mut settings = ring_partner::Settings::new(self.api_url.clone(), self.oauth_url.clone());
         settings.bearer_hosts.clone_from(&self.bearer_hosts);
         settings.media_hosts.clone_from(&self.media_hosts);
         settings.budget_per_second = self.share;
         settings.budget_shared_by = self.shared_by;
-        ring_partner::Ring::new(settings)
+        settings
     }
 }
 

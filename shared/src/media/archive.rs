@@ -13,6 +13,7 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::stem;
 use crate::edge::aws::Cause;
 
 /// The size of a part. S3 takes parts of 5 MiB and more, and 10,000 of them.
@@ -116,16 +117,17 @@ impl Archive {
         Ok(request.map_err(unavailable)?.uri().to_owned())
     }
 
-    /// Deletes an object, its description and its thumbnail.
+    /// Deletes all objects of the medium that lies at `key`: its file, its parts, and what lies beside them, also those that
+    /// no row speaks of, as whoever stored them died before that.
     pub async fn delete(&self, key: &str) -> Result<(), ArchiveError> {
-        for key in [key, &beside(key), &thumbnail_key(key)] {
-            self.client
-                .delete_object()
-                .bucket(&self.bucket)
-                .key(key)
-                .send()
-                .await
-                .map_err(unavailable)?;
+        let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(stem(key));
+        let mut pages = list.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(unavailable)?;
+            for key in page.contents().iter().filter_map(|object| object.key()) {
+                let delete = self.client.delete_object().bucket(&self.bucket).key(key);
+                delete.send().await.map_err(unavailable)?;
+            }
         }
         Ok(())
     }

@@ -17,9 +17,11 @@ use crate::edge::key;
 use crate::edge::queue::Message;
 use crate::event::{self, EventId};
 use crate::policy::{Action, Shown};
+use pieces::{Part, Pieces, TAIL_AFTER};
 
 pub mod archive;
 pub mod film;
+pub mod pieces;
 pub mod still;
 pub mod store;
 
@@ -115,6 +117,19 @@ impl Request {
         }
     }
 
+    /// The same of another window, where it is a clip.
+    #[must_use]
+    pub fn within(&self, window: Window) -> Self {
+        match self {
+            Self::Clip(clip) => Self::Clip(ClipRequest {
+                timestamp: window.timestamp,
+                duration: window.duration,
+                ..clip.clone()
+            }),
+            other => other.clone(),
+        }
+    }
+
     /// How long from `now` on it can't be had at all: the footage of a clip has to be there first.
     #[must_use]
     pub fn comes_after(&self, now: Timestamp) -> Duration {
@@ -183,6 +198,12 @@ pub struct Medium {
     /// Ring's ids of the last answer about it, for support.
     #[serde(default)]
     pub ring: Option<RingIds>,
+    /// Why it did not come when it was last asked for, while it is asked for again.
+    #[serde(default)]
+    pub hindered: Option<String>,
+    /// What there is of a clip that does not come in one go.
+    #[serde(default)]
+    pub pieces: Option<Pieces>,
 }
 
 /// What Ring calls a request of ours.
@@ -263,6 +284,13 @@ pub struct Object {
     /// The size of its pictures, as the file itself has it.
     #[serde(default)]
     pub resolution: Option<Resolution>,
+    /// What the clip is made of, where that is more than one object: all of them, in order of time. `key`, `bytes` and `sha256`
+    /// are the first one's then, `actual` and `partial` those of all together.
+    #[serde(default)]
+    pub parts: Vec<Part>,
+    /// The end that lacks, while it is still to be asked for once more.
+    #[serde(default)]
+    pub tail: Option<Window>,
     /// Where a clip's thumbnail lies in the bucket, where Ring had one.
     #[serde(default)]
     pub thumbnail: Option<String>,
@@ -341,6 +369,11 @@ pub enum Job {
         /// Which one.
         medium_id: MediumId,
     },
+    /// The end of a clip that lacked it.
+    Tail {
+        /// Of which one.
+        tail_of: MediumId,
+    },
     /// All that has come due: media of removed devices to be purged, media that wait to be looked at.
     Sweep {
         /// Always `due`.
@@ -373,6 +406,13 @@ pub fn fetch_message(account: &AccountId, id: &MediumId) -> Message {
     Message::new(body).group(event::account_key(account))
 }
 
+/// The message that has the end of a clip asked for once more, when it may have come.
+#[must_use]
+pub fn tail_message(account: &AccountId, id: &MediumId) -> Message {
+    let body = serde_json::json!({ "tail_of": id.as_str() }).to_string();
+    Message::new(body).group(event::account_key(account)).delay(TAIL_AFTER)
+}
+
 /// The message that has what is due looked at.
 #[must_use]
 pub fn sweep_message() -> Message {
@@ -395,6 +435,8 @@ impl Medium {
             round: 0,
             progress: Progress::Requested,
             ring: None,
+            hindered: None,
+            pieces: None,
         }
     }
 
@@ -440,6 +482,13 @@ impl Medium {
         format!("media/{account}/{device}/{}.{ending}", self.id.as_str())
     }
 
+    /// Where the part of a clip lies that begins there. Its key begins as all of a medium's do: see [`stem`].
+    #[must_use]
+    pub fn part_key(&self, window: Window) -> String {
+        let key = self.object_key();
+        format!("{}{}.mp4", stem(&key), window.timestamp)
+    }
+
     /// Whether nothing more will happen to it unless somebody asks again.
     #[must_use]
     pub fn may_begin_anew(&self) -> bool {
@@ -473,18 +522,20 @@ impl Medium {
         if let Some(notify) = self.notify {
             more.insert("notify".into(), notify.into());
         }
+        let (asked_at, round) = (self.requested_at.to_string(), self.round.to_string());
+        let mut named = vec![what, self.id.as_str(), &asked_at, &round];
+        // One that has become more than it was is told of again, under another id.
+        let parts = match &self.progress {
+            Progress::Stored { object, .. } => object.parts.len().to_string(),
+            _ => "0".to_owned(),
+        };
+        if parts != "0" {
+            named.push(&parts);
+        }
         Some(Announcement {
             kind: what.to_owned(),
             schema: format!("{what}/1"),
-            event_id: key::derived(
-                "evt",
-                &[
-                    what,
-                    self.id.as_str(),
-                    &self.requested_at.to_string(),
-                    &self.round.to_string(),
-                ],
-            ),
+            event_id: key::derived("evt", &named),
             account_id: self.account_id.to_string(),
             user_id: Some(user_id.to_owned()),
             device_id: Some(self.device_id.to_string()),
@@ -494,6 +545,12 @@ impl Medium {
             more,
         })
     }
+}
+
+/// What the keys of all objects of a medium begin with that lies at `key`: its file, its parts, and what lies beside them.
+#[must_use]
+pub fn stem(key: &str) -> &str {
+    key.rfind('.').map_or(key, |dot| &key[..=dot])
 }
 
 /// Whether what Ring gave shows another moment than the one asked for: stale.
@@ -597,6 +654,7 @@ mod tests {
             job(r#"{"close_session":{"account_id":"a","session_id":"live_1"}}"#),
             Some(Job::Close { .. })
         ));
+        assert!(matches!(job(r#"{"tail_of":"med_1"}"#), Some(Job::Tail { .. })));
         assert_eq!(job(r#"{"sweep":"all"}"#), None);
     }
 

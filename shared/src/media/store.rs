@@ -1,6 +1,8 @@
 //! Where media are kept: one row each, a slim one for each that waits for its device, and one for each removed device whose
 //! media are to be purged. The last two come due.
 
+use std::time::Duration;
+
 use aws_config::SdkConfig;
 use jiff::Timestamp;
 use ring_partner::devices::DeviceId;
@@ -18,6 +20,10 @@ use crate::event::ports;
 const DUE_SHARDS: u8 = 8;
 /// The most media of one device that may wait for it at once and are released together; a sweep finds the others.
 const MOST_WAITING: usize = 1_000;
+
+/// Whoever deletes a medium has deleted its objects within this, or never will; and whoever is fetching it has seen that it is
+/// gone.
+const DELETED_WITHIN: Duration = FETCH_FOR;
 
 /// A row that comes due.
 #[derive(Serialize, Deserialize)]
@@ -59,6 +65,19 @@ pub enum Due {
     },
     /// A removed device.
     Purge(Retired),
+    /// A medium that was deleted, and whose objects may be there still.
+    Deleted(Deleted),
+}
+
+/// A medium that was deleted, while its objects may be there still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// Which one it was.
+    pub deleted_medium: MediumId,
+    /// Where its object lies, and what the keys of all others begin with.
+    pub object_key: String,
+    /// Whether it is a capture.
+    pub is_capture: bool,
 }
 
 #[derive(Serialize)]
@@ -240,7 +259,11 @@ impl Media {
             for Keys { pk, sk } in keys {
                 let key = Key::new(pk, sk);
                 // The index lags behind: the row says itself whether it is due.
-                if key.sk == PURGE {
+                if key.sk == DELETED {
+                    let row: Option<DueRow<Deleted>> = self.table.get(&key).await?;
+                    let row = row.filter(|row| row.due_at <= now.as_millisecond());
+                    due.extend(row.map(|row| Due::Deleted(row.what)));
+                } else if key.sk == PURGE {
                     let row: Option<DueRow<Retired>> = self.table.get(&key).await?;
                     let row = row.filter(|row| row.due_at <= now.as_millisecond());
                     due.extend(row.map(|row| Due::Purge(row.what)));
@@ -277,9 +300,27 @@ impl Media {
         }
     }
 
-    /// Forgets a medium.
-    pub async fn forget(&self, id: &MediumId) -> Result<(), StoreError> {
-        self.table.delete(&medium_key(id)).await
+    /// Forgets a medium, and keeps that its objects are to go: whoever deletes them says so with [`deleted`](Self::deleted),
+    /// and where nobody does, it comes due. Whoever is fetching the medium finds that it is gone, and takes away what it stored.
+    pub async fn delete(&self, medium: &Medium, now: Timestamp) -> Result<Deleted, StoreError> {
+        let deleted = Deleted {
+            deleted_medium: medium.id.clone(),
+            object_key: medium.object_key(),
+            is_capture: matches!(medium.request, Request::Capture(_)),
+        };
+        let key = deleted_key(&medium.id);
+        let due_at = (now + signed(DELETED_WITHIN)).as_millisecond();
+        let put = self.table.put_in(row(&key, &DueRow::new(&deleted, &key.pk, due_at))?);
+        let forget = self.table.delete_in(&medium_key(&medium.id));
+        self.table
+            .together(vec![Write::delete(forget), Write::put(put)])
+            .await?;
+        Ok(deleted)
+    }
+
+    /// The objects of a medium that was deleted are gone.
+    pub async fn deleted(&self, deleted: &Deleted) -> Result<(), StoreError> {
+        self.table.delete(&deleted_key(&deleted.deleted_medium)).await
     }
 
     /// The media of a device, newest first, those behind the position `before`.
@@ -346,6 +387,13 @@ impl ports::Media for Media {
     async fn restore(&self, account: &AccountId, device: &DeviceId, added_at: i64) -> Result<(), StoreError> {
         self.restored(account, device, added_at).await
     }
+}
+
+/// The row of a medium whose objects are to go, in its own partition.
+const DELETED: &str = "deleted";
+
+fn deleted_key(id: &MediumId) -> Key {
+    Key::new(id.as_str(), DELETED)
 }
 
 /// The row of a removed device, among the device's.

@@ -1,6 +1,7 @@
 //! The recorder, against the offline Ring's live sessions: WebRTC as it is, lossy, silent and lying on order; and FFmpeg's
 //! libraries, which decode what it recorded.
 
+mod malformed;
 mod scene;
 mod whole;
 
@@ -12,6 +13,26 @@ use stream_capture::capture::Over;
 use scene::Scene;
 
 const FRAMES_A_SECOND: f64 = 15.0;
+
+/// Numbers that look as if they came by chance, and are the same each time (xorshift).
+pub(crate) struct Chance(u64);
+
+impl Chance {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    pub(crate) fn below(&mut self, most: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap_or_default() % most.max(1)
+    }
+
+    pub(crate) fn byte(&mut self) -> u8 {
+        u8::try_from(self.below(256)).unwrap_or_default()
+    }
+}
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

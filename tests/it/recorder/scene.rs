@@ -37,6 +37,7 @@ pub(crate) struct Scene {
     ring: Ring,
     token: AccessToken,
     device: DeviceId,
+    offered: Arc<Mutex<Option<String>>>,
     pub(crate) patience: Patience,
 }
 
@@ -79,6 +80,7 @@ impl Scene {
             ring,
             token,
             device,
+            offered: Arc::default(),
             patience: Patience::default(),
         }
     }
@@ -102,6 +104,7 @@ impl Scene {
                 ring: self.ring.clone(),
                 token: Arc::new(self.token.expose().to_owned()),
                 device: self.device.clone(),
+                offered: self.offered.clone(),
             },
             sink: store.clone(),
             nature: System,
@@ -121,6 +124,11 @@ impl Scene {
             store,
             sessions,
         }
+    }
+
+    /// The last offer that Ring was sent.
+    pub(crate) fn offered(&self) -> Option<String> {
+        self.offered.lock().expect("no test panics in here").clone()
     }
 
     /// What the offline Ring tells of its sessions.
@@ -231,6 +239,7 @@ struct Door {
     ring: Ring,
     token: Arc<String>,
     device: DeviceId,
+    offered: Arc<Mutex<Option<String>>>,
 }
 
 impl Door {
@@ -243,6 +252,7 @@ impl Sessions for Door {
     type Session = SessionUrl;
 
     async fn open(&self, offer: &str) -> Result<Opened<SessionUrl>, NotOpened> {
+        *self.offered.lock().expect("no test panics in here") = Some(offer.to_owned());
         let offer = Offer::parse(offer).expect("our own offer is usable");
         match self.ring.open_live(&self.token(), &self.device, &offer).await {
             Ok(session) => Ok(Opened {

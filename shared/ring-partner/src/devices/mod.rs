@@ -136,6 +136,27 @@ impl Video {
         })
     }
 
+    /// The greatest resolution of this device's ratio within this one.
+    pub fn in_ratio(&self, within: Resolution) -> Resolution {
+        let Some((across, down)) = self.ratio().filter(|_| !self.keeps_ratio(within)) else {
+            return within;
+        };
+        let (width, height) = (u64::from(within.width), u64::from(within.height));
+        // Neither is larger than what it is made from.
+        let side = |side: u64| u32::try_from(side.max(1)).unwrap_or(u32::MAX);
+        if width * down > height * across {
+            Resolution {
+                width: side(height * across / down),
+                height: within.height,
+            }
+        } else {
+            Resolution {
+                width: within.width,
+                height: side(width * down / across),
+            }
+        }
+    }
+
     fn ratio(&self) -> Option<(u64, u64)> {
         let (across, down) = self.ratio.as_deref()?.split_once(':')?;
         let side = |text: &str| text.trim().parse::<u32>().ok().filter(|side| *side > 0).map(u64::from);

@@ -38,14 +38,17 @@ where
     // The source is dropped with the first error, which also closes its connection.
     let pieces = stream::unfold(Some((body, limit)), move |source| async move {
         let (mut body, left) = source?;
-        match timeout_at(deadline.min(Instant::now() + idle), body.next()).await {
+        let idle_until = Instant::now() + idle;
+        match timeout_at(deadline.min(idle_until), body.next()).await {
             Ok(None) => None,
             Ok(Some(Ok(bytes))) => match left.checked_sub(bytes.len() as u64) {
                 Some(left) => Some((Ok(bytes), Some((body, left)))),
                 None => Some((Err(Error::TooLarge { limit }), None)),
             },
             Ok(Some(Err(error))) => Some((Err(Error::Unclear(broken(error))), None)),
-            Err(_) => Some((Err(Error::Unclear(Unclear::TimedOut)), None)),
+            // Silence is told apart from slowness: the one may be over next time, the other is a matter of how much is asked for.
+            Err(_) if idle_until <= deadline => Some((Err(Error::Unclear(Unclear::Stalled)), None)),
+            Err(_) => Some((Err(Error::Unclear(Unclear::TooSlow)), None)),
         }
     });
     Body(Box::pin(pieces.fuse()))
@@ -73,6 +76,7 @@ mod tests {
         while let Some(piece) = body.next().await {
             match piece {
                 Ok(piece) => got += piece.len(),
+                Err(Error::Unclear(why)) => ended = why.to_string(),
                 Err(error) => ended = error.to_string(),
             }
         }
@@ -88,12 +92,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stops_flowing_ends_with_an_error() {
-        check(&[0, 6, 0], 5, 60, 100, 3, "no whole answer came from Ring").await;
+        check(&[0, 6, 0], 5, 60, 100, 3, "its source stalled").await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_trickles_for_ever_ends_with_an_error() {
-        check(&[4, 4, 4, 4, 4], 5, 10, 100, 6, "no whole answer came from Ring").await;
+        check(&[4, 4, 4, 4, 4], 5, 10, 100, 6, "its source is too slow").await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -176,6 +176,16 @@ impl ClipRequest {
         check.done()
     }
 
+    /// The request with its resolution in the ratio of a device with such video: what is asked for is the most that comes. Ring's
+    /// own example asks for 1080×720 of a camera of 16:9, and nothing says whether that is cut or distorted.
+    #[must_use]
+    pub fn in_ratio(mut self, video: &Video) -> Self {
+        if let Some(options) = &mut self.video_options {
+            options.resolution = options.resolution.map(|asked| video.in_ratio(asked));
+        }
+        self
+    }
+
     /// The request with a start that is a clock's skew ahead taken as `now`, after [`validate`](Self::validate).
     pub fn checked(self, now: Timestamp) -> Result<Self, Vec<FieldError>> {
         self.validate(now)?;
@@ -232,6 +242,16 @@ impl SnapshotRequest {
             video,
         );
         check.done()
+    }
+
+    /// The request with its resolution in the ratio of a device with such video: see [`ClipRequest::in_ratio`].
+    #[must_use]
+    pub fn in_ratio(mut self, video: &Video) -> Self {
+        let (Self::AtTimestamp { image_options, .. } | Self::LatestInRange { image_options, .. }) = &mut self;
+        if let Some(options) = image_options {
+            options.resolution = options.resolution.map(|asked| video.in_ratio(asked));
+        }
+        self
     }
 
     /// The request with times that are a clock's skew ahead taken as `now`, after [`validate`](Self::validate).
@@ -536,5 +556,34 @@ mod tests {
             still.fits(&camera).unwrap_err()[0].pointer,
             "/image_options/resolution/width"
         );
+    }
+
+    #[test]
+    fn trap_113_a_resolution_keeps_the_ratio_of_the_device_within_what_was_asked_for() {
+        let video =
+            |ratio: &str| serde_json::from_value::<Video>(json!({"ratio": ratio, "max_resolution": 1080})).unwrap();
+        let asked = |width, height, video: &Video| {
+            let options = json!({"resolution": {"width": width, "height": height}});
+            let clip = json!({"timestamp": NOW, "duration": 1, "video_options": options});
+            let clip: ClipRequest = serde_json::from_value(clip).unwrap();
+            let still = json!({"type": "at_timestamp", "timestamp": NOW, "image_options": options});
+            let still: SnapshotRequest = serde_json::from_value(still).unwrap();
+            let clip = clip.in_ratio(video).video_options.unwrap().resolution.unwrap();
+            let still = still.in_ratio(video).image_options().unwrap().resolution.unwrap();
+            assert_eq!(clip, still);
+            assert!(
+                clip.width <= width && clip.height <= height && video.keeps_ratio(clip),
+                "{clip:?}"
+            );
+            (clip.width, clip.height)
+        };
+        let wide = video("16:9");
+        // Ring's own example, and what has the ratio already.
+        assert_eq!(asked(1080, 720, &wide), (1080, 607));
+        assert_eq!(asked(1280, 720, &wide), (1280, 720));
+        assert_eq!(asked(1920, 540, &wide), (960, 540));
+        assert_eq!(asked(1, 1, &wide), (1, 1));
+        assert_eq!(asked(1080, 720, &video("1:1")), (720, 720));
+        assert_eq!(asked(1080, 720, &video("unheard of")), (1080, 720));
     }
 }

@@ -504,7 +504,7 @@ async fn media_that_stops_coming_ends_with_an_error() {
     };
     let ring = Ring::new(settings).unwrap();
     let media = clip(&ring).await.unwrap();
-    assert!(matches!(bytes(media).await, Err(Error::Unclear(Unclear::TimedOut))));
+    assert!(matches!(bytes(media).await, Err(Error::Unclear(Unclear::Stalled))));
     let media = clip(&ring).await.unwrap();
     assert!(matches!(bytes(media).await, Err(Error::Unclear(Unclear::Broken(_)))));
 }
