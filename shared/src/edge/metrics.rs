@@ -23,7 +23,8 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq)]
 enum Measured {
     Count(u64),
-    Milliseconds(Vec<i64>),
+    /// Each with its unit.
+    Values(&'static str, Vec<i64>),
 }
 
 impl Metrics {
@@ -42,18 +43,27 @@ impl Metrics {
         let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
         match measured.entry(name).or_insert(Measured::Count(0)) {
             Measured::Count(so_far) => *so_far += more,
-            Measured::Milliseconds(_) => debug_assert!(false, "{name} is a time"),
+            Measured::Values(..) => debug_assert!(false, "{name} is no count"),
         }
     }
 
     /// One more time of `name`, whose name ends in `_ms`.
     pub fn time(&self, name: &'static str, took: SignedDuration) {
+        self.value(name, "Milliseconds", i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    /// How much of something is taken now: one more value of `name`, which ends in `_percent`.
+    pub fn percent(&self, name: &'static str, value: u8) {
+        self.value(name, "Percent", value.into());
+    }
+
+    fn value(&self, name: &'static str, unit: &'static str, value: i64) {
         let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
         match measured
             .entry(name)
-            .or_insert_with(|| Measured::Milliseconds(Vec::new()))
+            .or_insert_with(|| Measured::Values(unit, Vec::new()))
         {
-            Measured::Milliseconds(so_far) => so_far.push(i64::try_from(took.as_millis()).unwrap_or(i64::MAX)),
+            Measured::Values(_, so_far) => so_far.push(value),
             Measured::Count(_) => debug_assert!(false, "{name} is a count"),
         }
     }
@@ -80,11 +90,11 @@ impl Metrics {
             for (name, measured) in measured {
                 let (unit, value) = match measured {
                     Measured::Count(count) => ("Count", Value::from(count)),
-                    Measured::Milliseconds(mut values) => {
+                    Measured::Values(unit, mut values) => {
                         if values.len() > MOST_VALUES {
-                            left.insert(name, Measured::Milliseconds(values.split_off(MOST_VALUES)));
+                            left.insert(name, Measured::Values(unit, values.split_off(MOST_VALUES)));
                         }
-                        ("Milliseconds", Value::from(values))
+                        (unit, Value::from(values))
                     }
                 };
                 metrics.push(json!({ "Name": name, "Unit": unit }));
@@ -126,6 +136,7 @@ mod tests {
         metrics.count("events_recorded", 1);
         metrics.time("delivery_lag_ms", SignedDuration::from_secs(2));
         metrics.time("delivery_lag_ms", SignedDuration::from_millis(-5));
+        metrics.percent("places_taken_percent", 40);
         let lines = lines(&metrics);
         assert_eq!(
             lines,
@@ -138,12 +149,14 @@ mod tests {
                         "Metrics": [
                             { "Name": "delivery_lag_ms", "Unit": "Milliseconds" },
                             { "Name": "events_recorded", "Unit": "Count" },
+                            { "Name": "places_taken_percent", "Unit": "Percent" },
                         ],
                     }],
                 },
                 "service": "event-processor",
                 "delivery_lag_ms": [2_000, -5],
                 "events_recorded": 3,
+                "places_taken_percent": [40],
             })]
         );
     }
