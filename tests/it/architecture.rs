@@ -375,6 +375,33 @@ fn a_function_reads_the_variables_that_the_template_sets_and_no_others() {
     }
 }
 
+/// The recorder is no function: the variables of its container are in a template of its own.
+#[test]
+fn the_recorder_reads_the_variables_that_its_container_sets_and_no_others() {
+    let container = fs::read_to_string(WORKSPACE.root.join("infra/capture.yaml")).expect("the recorder's template");
+    let set = container.lines().filter_map(|line| {
+        let name = line.trim().strip_prefix("- { Name: ")?;
+        let name = name.split(", Value: ").next()?;
+        name.chars()
+            .all(|letter| letter.is_ascii_uppercase() || letter == '_')
+            .then(|| name.to_owned())
+    });
+    let set: BTreeSet<String> = set.collect();
+    let edge = fs::read_to_string(WORKSPACE.root.join("shared/src/edge/config.rs")).expect("the edge's configuration");
+    let ring = edge
+        .split("impl RingConfig")
+        .nth(1)
+        .and_then(|rest| rest.split("#[cfg(test)]").next());
+    let config = code(&WORKSPACE.root.join("functions/stream-capture/src/config.rs"));
+    let settings = config.split("impl Config").nth(1).expect("Config reads");
+    let mut read = variables_read(settings);
+    read.extend(variables_read(ring.expect("RingConfig reads")));
+    // Read by the telemetry and by the SDK; and what the agent of ECS sets itself.
+    read.extend(["LOG_LEVEL", "AWS_REGION"].map(str::to_owned));
+    assert!(read.remove("ECS_AGENT_URI"));
+    assert_eq!(read, set);
+}
+
 /// Otherwise `cargo run -p local`, the build that it starts and the tests would each compile the whole tree anew. What
 /// tests alone depend on stands in infra/local/Cargo.toml for this.
 #[test]
@@ -478,6 +505,17 @@ fn the_parts_of_rings_limit_add_up_to_no_more_than_each_share() {
             .unwrap_or_else(|| panic!("{function} calls Ring in any number of processes"));
         *taken.entry(share).or_default() += at_once / shared_by;
     }
+    // The recorder's tasks, of which there are at most as many as the parameter lets there be.
+    let number = |text: &str| text.trim_matches('"').parse::<f64>().expect("a number");
+    let template = fs::read_to_string(WORKSPACE.root.join("template.yaml")).expect("the template");
+    let most = template
+        .split("\n  CaptureTasksAtMost:\n")
+        .nth(1)
+        .and_then(|rest| rest.split("MaxValue: ").nth(1)?.lines().next());
+    let shared_by = value("Capture", "RingSharedBy").expect("its part");
+    *taken
+        .entry(value("Capture", "RingShare").expect("its share"))
+        .or_default() += number(most.expect("a bound")) / number(shared_by);
     assert_eq!(taken.len(), 3, "three shares: {taken:?}");
     for (share, parts) in taken {
         assert!(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use shared::edge::config::{ConfigError, Environment, RingConfig, list, parsed, parsed_or_empty, required};
 use shared::policy::Regions;
+use url::Url;
 
 /// Records live video: takes captures from the queue until it is told to end (SIGTERM).
 #[derive(Debug, Parser)]
@@ -34,6 +35,8 @@ Environment:
   SESSIONS_A_DAY           how many sessions one device may have in a day; each drains a battery
   ICE_BIND                 what to bind to, with commas between; 0.0.0.0:0 is every interface but the loopback
   ICE_SERVERS              STUN servers, stun:host:port, with commas between; may be empty
+  METRICS_NAMESPACE        what its metrics stand under
+  ECS_AGENT_URI            set by Amazon ECS: who is asked for protection from being scaled in
   LOG_LEVEL                info, unless it says otherwise
   AWS_…                    as the AWS SDK has them";
 
@@ -74,6 +77,10 @@ pub struct Config {
     pub bind: Vec<SocketAddr>,
     /// `ICE_SERVERS`: STUN servers.
     pub ice_servers: Vec<String>,
+    /// `METRICS_NAMESPACE`: what our metrics stand under.
+    pub metrics_namespace: String,
+    /// `ECS_AGENT_URI`: the agent of Amazon ECS, where this is a task of it.
+    pub ecs_agent: Option<Url>,
 }
 
 impl Config {
@@ -109,6 +116,11 @@ impl Config {
             sessions_a_day: parsed(env, "SESSIONS_A_DAY")?,
             bind,
             ice_servers: list(env, "ICE_SERVERS"),
+            metrics_namespace: required(env, "METRICS_NAMESPACE")?,
+            ecs_agent: match env.get("ECS_AGENT_URI") {
+                Some(_) => Some(parsed(env, "ECS_AGENT_URI")?),
+                None => None,
+            },
         })
     }
 }

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod job;
 pub mod mp4;
 pub mod ports;
+pub mod protection;
 pub mod receiver;
 pub mod recording;
 pub mod ring;
@@ -24,7 +25,9 @@ pub mod stream;
 #[cfg(test)]
 mod testing;
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use config::{Arguments, Config};
@@ -33,13 +36,14 @@ use shared::capture::archive::Reels;
 use shared::capture::note::store::Notes;
 use shared::capture::store::Slots;
 use shared::device::store::Devices;
-use shared::edge::aws;
 use shared::edge::batch::wait;
 use shared::edge::bus::Bus;
 use shared::edge::function::Function;
+use shared::edge::metrics::Metrics;
 use shared::edge::queue::{Queue, Received};
 use shared::edge::quota::Quota;
 use shared::edge::table::Table;
+use shared::edge::{aws, clock};
 use shared::grant::access::Access;
 use shared::grant::store::GrantTable;
 use shared::grant::vault::{Kms, Vault};
@@ -52,6 +56,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::job::{Done, Recorder};
+use crate::protection::Protection;
 use crate::ring::Live;
 use crate::sink::Bucket;
 
@@ -69,6 +74,9 @@ const REFRESH_WITHIN: Duration = Duration::from_secs(20);
 const GATHER_WITHIN: Duration = Duration::from_secs(2);
 /// The queue is out of reach: it is asked again after this.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// How often it is looked how much there is to do, and how many of these looks are told as a metric: one a minute.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOKS_A_METRIC: u32 = 60;
 /// A day, for the budget.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -79,6 +87,9 @@ pub struct StreamCapture {
     recorder: Arc<Recorder>,
     places: Arc<Semaphore>,
     at_once: usize,
+    under_way: Arc<AtomicUsize>,
+    protection: Protection,
+    metrics: Metrics,
 }
 
 /// Why the program does not start, or ends before its time.
@@ -87,6 +98,9 @@ pub enum Failure {
     /// Ring's client can't be made of the settings.
     #[error(transparent)]
     Settings(#[from] ring_partner::client::SettingsError),
+    /// Nor can the one of ECS's agent.
+    #[error(transparent)]
+    Protection(#[from] protection::NoClient),
     /// The process can't hear of its end.
     #[error("signals can't be heard")]
     Signals(#[source] std::io::Error),
@@ -140,6 +154,9 @@ impl StreamCapture {
             recorder: Arc::new(recorder),
             places: Arc::new(Semaphore::new(config.captures_at_once)),
             at_once: config.captures_at_once,
+            under_way: Arc::default(),
+            protection: Protection::by(config.ecs_agent.as_ref())?,
+            metrics: Metrics::new(&config.metrics_namespace, SERVICE),
         })
     }
 
@@ -148,8 +165,26 @@ impl StreamCapture {
         let ending = ending().map_err(Failure::Signals)?;
         match once {
             Some(job) => self.once(&job, ending).await,
-            None => self.serve(ending).await,
+            None => tokio::select! {
+                served = self.serve(ending) => served,
+                never = self.look() => match never {},
+            },
         }
+    }
+
+    /// Tells whoever scales the tasks how much this one has to do.
+    async fn look(&self) -> Infallible {
+        for look in 0_u32.. {
+            let under_way = self.under_way.load(Ordering::Relaxed);
+            self.protection.tell(under_way > 0).await;
+            if look.is_multiple_of(LOOKS_A_METRIC) {
+                self.metrics
+                    .percent("places_taken_percent", percent(under_way, self.at_once));
+                self.metrics.flush(clock::now());
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        std::future::pending().await
     }
 
     async fn once(&self, job: &str, ending: watch::Receiver<bool>) -> Result<(), Failure> {
@@ -190,9 +225,10 @@ impl StreamCapture {
                             message,
                             ending: ending.clone(),
                         };
+                        let under_way = UnderWay::of(&self.under_way);
                         jobs.spawn(async move {
                             job.run().await;
-                            drop(place);
+                            drop((place, under_way));
                         });
                     }
                 }
@@ -207,6 +243,26 @@ impl StreamCapture {
         while jobs.join_next().await.is_some() {}
         Ok(())
     }
+}
+
+/// One more that is under way, for as long as this is kept.
+struct UnderWay(Arc<AtomicUsize>);
+
+impl UnderWay {
+    fn of(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn percent(taken: usize, of: usize) -> u8 {
+    u8::try_from(taken * 100 / of.max(1)).unwrap_or(100).min(100)
 }
 
 /// A job from the queue.
@@ -243,7 +299,7 @@ impl OneJob {
     }
 
     /// Hides the job from others for as long as it is under way.
-    async fn hide(&self) -> std::convert::Infallible {
+    async fn hide(&self) -> Infallible {
         loop {
             sleep(HIDE_EVERY).await;
             self.put_off(HIDDEN_FOR).await;

@@ -5,6 +5,7 @@
 mod dlq;
 mod event;
 mod failure;
+mod image;
 mod outages;
 mod quarantine;
 mod queue;
@@ -29,6 +30,7 @@ Examples:
   ops --stack ring-prod event show evt_VQ0n1YqKkcUoXyPpT6yJmXzqk9E  what became of an event, and when
   ops --stack ring-prod replay --since 2h --dry-run                 what a subscriber that was down has missed
   ops --stack ring-prod outages --letter                            what to write to Ring's representative
+  ops image PROGRAM                                                 the recorder's container, made without an engine
   ops --local outages                                               on the stack that `cargo run -p local` keeps up
 
 Credentials are those of the environment, or of the profile AWS_PROFILE with keys or a role. Of an SSO session they come by
@@ -68,6 +70,7 @@ enum Command {
     Event(event::Command),
     Replay(replay::Command),
     Outages(outages::Command),
+    Image(image::Command),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -86,6 +89,7 @@ async fn main() -> ExitCode {
             Command::Event(command) => event::run(command, &choice, voice).await,
             Command::Replay(command) => replay::run(command, &choice, voice).await,
             Command::Outages(command) => outages::run(command, &choice, voice).await,
+            Command::Image(command) => image::run(&command, voice),
         }
     };
     tokio::select! {

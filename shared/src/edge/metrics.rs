@@ -49,7 +49,11 @@ impl Metrics {
 
     /// One more time of `name`, whose name ends in `_ms`.
     pub fn time(&self, name: &'static str, took: SignedDuration) {
-        self.value(name, "Milliseconds", i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
+        self.value(
+            name,
+            "Milliseconds",
+            i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
+        );
     }
 
     /// How much of something is taken now: one more value of `name`, which ends in `_percent`.
