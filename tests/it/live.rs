@@ -9,7 +9,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::traps::{among_others, only_device};
+use crate::traps::{leaving_none_open, only_device};
 use crate::viewer::Viewer;
 
 const SDP: &str = "application/sdp";
@@ -140,7 +140,7 @@ async fn answered(request: reqwest::RequestBuilder) -> Answered {
 
 #[test]
 fn trap_88_a_player_watches_through_our_door_and_learns_nothing_of_rings() {
-    among_others(async |stack| {
+    leaving_none_open(async |stack| {
         let scene = Scene::new(stack, json!("doorbell")).await?;
         let viewer = Viewer::new(true).await;
         let answer = scene.offer(&viewer.offer).await.must_be(201);
@@ -200,7 +200,7 @@ fn trap_88_a_player_watches_through_our_door_and_learns_nothing_of_rings() {
 
 #[test]
 fn trap_97_an_hevc_camera_is_watched_by_who_plays_that() {
-    among_others(async |stack| {
+    leaving_none_open(async |stack| {
         let scene = Scene::new(stack, json!({ "preset": "hevc_camera", "online": true })).await?;
         let viewer = Viewer::new(false).await;
         let avc_alone: String = viewer
@@ -223,7 +223,7 @@ fn trap_97_an_hevc_camera_is_watched_by_who_plays_that() {
 
 #[test]
 fn what_is_no_offer_of_a_player_or_not_for_this_device_opens_nothing() {
-    among_others(async |stack| {
+    leaving_none_open(async |stack| {
         let scene = Scene::new(stack, json!("doorbell")).await?;
         let viewer = Viewer::new(false).await;
         let (route, offer) = (scene.route(), viewer.offer.as_str());
@@ -293,7 +293,7 @@ fn what_is_no_offer_of_a_player_or_not_for_this_device_opens_nothing() {
 
 #[test]
 fn a_device_that_is_known_to_be_offline_is_not_asked_and_one_that_ring_says_is_opens_nothing() {
-    among_others(async |stack| {
+    leaving_none_open(async |stack| {
         let scene = Scene::new(stack, json!("doorbell")).await?;
         let viewer = Viewer::new(false).await;
         // Ring knows more than we: no event has told it.
@@ -327,7 +327,7 @@ fn a_device_that_is_known_to_be_offline_is_not_asked_and_one_that_ring_says_is_o
 
 #[test]
 fn trap_94_a_lost_answer_keeps_the_device_and_is_not_asked_for_again() {
-    among_others(async |stack| {
+    leaving_none_open(async |stack| {
         let scene = Scene::with(stack, json!({ "limit_ms": 3_000 })).await?;
         let viewer = Viewer::new(false).await;
         scene.lose_the_next_answer().await?;
@@ -351,7 +351,7 @@ fn trap_94_a_lost_answer_keeps_the_device_and_is_not_asked_for_again() {
 
 #[test]
 fn trap_89_no_token_goes_where_a_hostile_location_leads() {
-    among_others(async |stack| {
+    leaving_none_open(async |stack| {
         for location in ["relative", "hostile", "missing"] {
             let live = json!({ "location": location, "limit_ms": 3_000 });
             let scene = Scene::with(stack, live).await?;
@@ -377,7 +377,7 @@ fn trap_89_no_token_goes_where_a_hostile_location_leads() {
 
 #[test]
 fn an_answer_that_shows_nothing_is_not_passed_on_and_its_session_is_closed() {
-    among_others(async |stack| {
+    leaving_none_open(async |stack| {
         let scene = Scene::with(stack, json!({ "inactive": true })).await?;
         let viewer = Viewer::new(false).await;
         scene
@@ -393,7 +393,7 @@ fn an_answer_that_shows_nothing_is_not_passed_on_and_its_session_is_closed() {
 
 #[test]
 fn a_session_that_nobody_closes_is_closed_by_the_message_and_by_unlinking() {
-    among_others(async |stack| {
+    leaving_none_open(async |stack| {
         let scene = Scene::new(stack, json!("doorbell")).await?;
         let viewer = Viewer::new(false).await;
         let answer = scene.offer(&viewer.offer).await.must_be(201);
@@ -421,7 +421,7 @@ fn a_session_that_nobody_closes_is_closed_by_the_message_and_by_unlinking() {
 
 #[test]
 fn trap_65_a_device_that_goes_offline_is_watched_no_more() {
-    among_others(async |stack| {
+    leaving_none_open(async |stack| {
         let scene = Scene::new(stack, json!("doorbell")).await?;
         let viewer = Viewer::new(false).await;
         let event = async |kind: &str| -> Result<(), Failure> {

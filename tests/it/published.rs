@@ -17,6 +17,8 @@ pub(crate) struct Published {
     queue: String,
     /// Of each kind, how many.
     seen: Mutex<BTreeMap<String, usize>>,
+    /// Why each capture ended, by its medium.
+    captures: Mutex<BTreeMap<String, String>>,
 }
 
 impl Published {
@@ -45,6 +47,7 @@ impl Published {
         Self {
             queue,
             seen: Mutex::default(),
+            captures: Mutex::default(),
         }
     }
 
@@ -64,10 +67,24 @@ impl Published {
                 delete.receipt_handle(receipt).send().await.expect("it was heard");
                 holds(&event);
                 let kind = event["detail-type"].as_str().unwrap_or_default();
+                if kind == "capture_finished" {
+                    let said = |name: &str| event["detail"][name].as_str().unwrap_or_default().to_owned();
+                    let mut captures = self.captures.lock().expect("nobody panics with it");
+                    captures.insert(said("medium_id"), said("reason"));
+                }
                 let mut seen = self.seen.lock().expect("nobody panics with it");
                 *seen.entry(kind.to_owned()).or_default() += 1;
             }
         }
+    }
+
+    /// Why this capture ended, if that was heard.
+    pub(crate) fn capture_ended(&self, medium: &str) -> Option<String> {
+        self.captures
+            .lock()
+            .expect("nobody panics with it")
+            .get(medium)
+            .cloned()
     }
 
     /// How many of this kind were heard so far.

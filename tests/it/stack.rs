@@ -31,6 +31,15 @@ pub(crate) async fn published(kind: &str) -> usize {
     published.seen(kind)
 }
 
+/// Why this capture ended, if the bus has carried that.
+pub(crate) async fn capture_ended(medium: &str) -> Option<String> {
+    let Some(Ok((stack, published))) = STACK.get() else {
+        return None;
+    };
+    published.hold(stack).await;
+    published.capture_ended(medium)
+}
+
 /// Runs a test while no other does: one that orders faults, which strike whoever comes.
 #[track_caller]
 pub(crate) fn alone_on_the_stack(test: impl AsyncFnOnce(&'static Stack)) {

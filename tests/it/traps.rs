@@ -42,6 +42,34 @@ pub(crate) fn among_others(test: impl AsyncFnOnce(&'static Stack) -> Held) {
     on_the_stack(async |stack| must_hold(stack, test(stack).await).await);
 }
 
+/// For tests that open live sessions: none that is open at its end, whoever opened it, is left to Ring's own limit, but where a
+/// test has ordered such a limit, to see what follows from that.
+#[track_caller]
+pub(crate) fn leaving_none_open(test: impl AsyncFnOnce(&'static Stack) -> Held) {
+    among_others(async |stack| {
+        test(stack).await?;
+        let open = stack.ring().order(Method::GET, "live?open=true", None).await?;
+        for session in open["items"].as_array().into_iter().flatten() {
+            let path = format!("live/{}", text(&session["id"]));
+            // Others record still: a minute is the longest that any session is.
+            let mut ended = json!(null);
+            for _ in 0..700 {
+                ended = stack.ring().order(Method::GET, &path, None).await?;
+                if ended["open"] == false {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            let ordered = !ended["live"]["limit_ms"].is_null();
+            assert!(
+                ended["open"] == false && (ended["over"]["by"] != "limit" || ordered),
+                "{ended}"
+            );
+        }
+        Ok(())
+    });
+}
+
 async fn must_hold(stack: &Stack, held: Held) {
     if let Err(failure) = held {
         let logs = stack

@@ -394,7 +394,7 @@ impl MediaFetch {
     /// A medium that is not to be fetched: somebody is at it, or it is over, and the bus may not have been told.
     async fn over(&self, id: &MediumId) -> Result<Outcome, Undone> {
         let medium = self.media.get(id).await?;
-        let Some(medium) = medium.filter(|medium| !matches!(medium.request, Request::Capture(_))) else {
+        let Some(medium) = medium.filter(|medium| !medium.is_for_recorder()) else {
             return Ok(Outcome::Done);
         };
         if let Progress::Fetching { until } = medium.progress {

@@ -19,6 +19,7 @@ mod captures;
 mod config;
 mod devices;
 mod events;
+mod footage;
 mod live;
 mod media;
 mod playlist;

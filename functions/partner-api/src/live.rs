@@ -53,6 +53,7 @@ pub(crate) async fn open(
         account: &link.account_id,
         device: &known.device_id,
         grant: &link.grant_id,
+        capture: None,
     };
     let opened = app
         .live
@@ -142,6 +143,8 @@ fn not_opened(failure: &OpenFailure, now: Timestamp) -> Problem {
             let left = until.duration_since(now).as_secs().max(0).unsigned_abs() + 1;
             Problem::new(ProblemType::SessionOpen).retry_after(left)
         }
+        // Ring has no documented word for it, and does not say until when.
+        OpenFailure::Elsewhere => Problem::new(ProblemType::RingUnavailable).retry_after(1),
         OpenFailure::Offline => Problem::new(ProblemType::DeviceOffline),
         OpenFailure::Refused(_) => Problem::new(ProblemType::UnusableOffer).detail("Ring does not take the offer"),
         OpenFailure::Gone => Problem::new(ProblemType::NotFound),

@@ -15,7 +15,7 @@ use shared::edge::{clock, key, page};
 use shared::link::Link;
 use shared::media::{Medium, MediumId, Progress, Request, Window};
 
-use crate::{App, captures, unavailable};
+use crate::{App, captures, footage, unavailable};
 
 /// How far back "now" looks for the latest image. Ring takes a window of 24 h (Ring: Image Snapshots, Request Body).
 const LATEST_WITHIN: SignedDuration = SignedDuration::from_hours(24);
@@ -137,16 +137,21 @@ impl MediumView {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClipBody {
-    timestamp: i64,
+    /// In epoch milliseconds; with `record` it is when the recording begins.
+    timestamp: Option<i64>,
     duration: i64,
     video_options: Option<VideoOptions>,
     audio_options: Option<AudioOptions>,
+    /// Whether a live session is to be held first, so that there is footage.
+    #[serde(default)]
+    record: bool,
 }
 
 pub(crate) async fn clip(
     State(app): State<Arc<App>>,
     user: SignedIn,
     Id(device): Id,
+    headers: HeaderMap,
     JsonBody(body): JsonBody<ClipBody>,
 ) -> Result<Response, Problem> {
     let (link, known) = app.device_of(&user, &device).await?;
@@ -156,7 +161,18 @@ pub(crate) async fn clip(
         duration,
         video_options,
         audio_options,
+        record,
     } = body;
+    let timestamp = match timestamp {
+        _ if record => now.as_millisecond(),
+        Some(timestamp) => timestamp,
+        None => {
+            return Err(Problem::field(
+                "/timestamp",
+                "epoch milliseconds; a clip has to begin somewhere",
+            ));
+        }
+    };
     let mut clip = ClipRequest {
         timestamp,
         duration,
@@ -168,6 +184,9 @@ pub(crate) async fn clip(
     if let Some(video) = known.capabilities.as_ref().and_then(|all| all.video.as_ref()) {
         clip.fits(video).map_err(fields)?;
         clip = clip.in_ratio(video);
+    }
+    if record {
+        return footage::ask(&app, link, &known, clip, &headers).await;
     }
     ask(&app, &link, &known, Request::Clip(clip), None, now).await
 }

@@ -25,12 +25,13 @@ Environment:
                            the tables
   MEDIA_BUCKET             where captures are stored
   CAPTURES_QUEUE_URL       where captures come from
+  MEDIA_QUEUE_URL          who has live sessions closed that nobody else closes
   EVENT_BUS_NAME           who is told of them
   TOKEN_KEY_ID, TOKEN_REFRESH_FUNCTION
                            the key of access tokens, and who renews them
   PRIVACY_REGIONS          where privacy zones are obscured at the least
   CAPTURES_AT_ONCE         how many captures one process records
-  SESSION_SECONDS          how long Ring lets a session be: on a battery (30), on mains power (60)
+  SESSION_SECONDS          how long Ring lets a session be of a device of which nothing is known: on a battery (30), on mains (60)
   MOTION_SESSION_SECONDS   and where motion has begun it (20)
   SESSIONS_A_DAY           how many sessions one device may have in a day; each drains a battery
   ICE_BIND                 what to bind to, with commas between; 0.0.0.0:0 is every interface but the loopback
@@ -57,6 +58,8 @@ pub struct Config {
     pub media_bucket: String,
     /// `CAPTURES_QUEUE_URL`: where captures come from.
     pub captures_queue_url: String,
+    /// `MEDIA_QUEUE_URL`: whose worker closes what nobody else does.
+    pub media_queue_url: String,
     /// `EVENT_BUS_NAME`.
     pub event_bus_name: String,
     /// `TOKEN_KEY_ID`: the KMS key that tokens are sealed under.
@@ -106,6 +109,7 @@ impl Config {
             media_table: required(env, "MEDIA_TABLE")?,
             media_bucket: required(env, "MEDIA_BUCKET")?,
             captures_queue_url: required(env, "CAPTURES_QUEUE_URL")?,
+            media_queue_url: required(env, "MEDIA_QUEUE_URL")?,
             event_bus_name: required(env, "EVENT_BUS_NAME")?,
             token_key_id: required(env, "TOKEN_KEY_ID")?,
             token_refresh_function: required(env, "TOKEN_REFRESH_FUNCTION")?,

@@ -14,6 +14,7 @@ use shared::device::Known;
 use shared::device::store::Devices;
 use shared::edge::bus::{Bus, BusError};
 use shared::edge::clock::{self, signed};
+use shared::edge::queue::{Queue, QueueError};
 use shared::edge::table::StoreError;
 use shared::link::Link;
 use shared::link::store::LinkTable;
@@ -38,7 +39,7 @@ use crate::sink::Bucket;
 pub const HELD_FOR: Duration = Duration::from_secs(15);
 /// How often it says so, and looks whether the slot has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const HOLD_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const HOLD_EVERY: Duration = Duration::from_secs(5);
 /// A capture that an event asked for is of no use when it begins later than this.
 const STALE_AFTER: Duration = capture::BEGINS_WITHIN;
 
@@ -57,6 +58,9 @@ pub enum Undone {
     /// A table is out of reach.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The queue of media is out of reach.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// The bucket is out of reach.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -80,10 +84,10 @@ pub struct Recorder {
     pub(crate) bus: Bus,
     pub(crate) bucket: Bucket,
     pub(crate) live: Arc<Live>,
+    /// Who fetches clips that were recorded first.
+    pub(crate) fetches: Queue,
     pub(crate) peers: receiver::Settings,
-    /// How long Ring lets a session be.
-    pub(crate) session: Duration,
-    /// How long, where motion has begun it.
+    /// How long Ring lets a session be that motion has begun.
     pub(crate) motion_session: Duration,
 }
 
@@ -94,6 +98,9 @@ impl Recorder {
         let Some(medium) = self.media.begin_capture(id, now, now + signed(HELD_FOR)).await? else {
             return self.over(id).await;
         };
+        if medium.record_first {
+            return self.footage(medium, ending).await;
+        }
         let Some(link) = self.links.of_account(&medium.account_id).await?.filter(Link::is_live) else {
             return self.end(medium, None, None, Over::Failed("unlinked")).await;
         };
@@ -192,21 +199,19 @@ impl Recorder {
         }
     }
 
-    fn sessions(&self, medium: &Medium, link: &Link) -> OfDevice {
+    pub(crate) fn sessions(&self, medium: &Medium, link: &Link) -> OfDevice {
         OfDevice {
             live: self.live.clone(),
             grant: link.grant_id.clone(),
+            account: medium.account_id.clone(),
             device: medium.device_id.clone(),
             medium: medium.id.clone(),
             // Nothing that Ring tells says what began a session for it: an event's may count as motion's.
-            limit: match medium.event_id {
-                Some(_) => self.motion_session.min(self.session),
-                None => self.session,
-            },
+            limit: medium.event_id.as_ref().map(|_| self.motion_session),
         }
     }
 
-    async fn shown(&self, known: Option<&Known>) -> Result<Shown, StoreError> {
+    pub(crate) async fn shown(&self, known: Option<&Known>) -> Result<Shown, StoreError> {
         Ok(match known {
             Some(known) => self.policies.holding_for(known).await?.shows(known, &self.regions),
             None => Shown::Nothing,
@@ -231,7 +236,9 @@ impl Recorder {
 
     /// A capture that is not to be recorded: somebody is at it, or it is over, and the bus may not have been told.
     async fn over(&self, id: &MediumId) -> Result<Done, Undone> {
-        let Some(medium) = self.media.get(id).await? else {
+        let medium = self.media.get(id).await?;
+        // A clip for which a session was held is its fetcher's from then on.
+        let Some(medium) = medium.filter(|medium| medium.is_for_recorder()) else {
             return Ok(Done::Over);
         };
         if let Progress::Fetching { until } = medium.progress {

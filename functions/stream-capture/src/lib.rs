@@ -9,6 +9,7 @@
 pub mod capture;
 pub mod codec;
 mod config;
+mod footage;
 pub mod frame;
 pub mod job;
 pub mod mp4;
@@ -33,7 +34,8 @@ use std::time::Duration;
 pub use config::{Arguments, Config};
 use shared::capture::Job;
 use shared::capture::archive::Reels;
-use shared::capture::note::store::Notes;
+use shared::capture::session::live::{Closer, LiveSessions};
+use shared::capture::session::store::SessionTable;
 use shared::capture::store::Slots;
 use shared::device::store::Devices;
 use shared::edge::batch::wait;
@@ -117,13 +119,19 @@ impl StreamCapture {
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, Failure> {
         let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
         let live = Live {
-            ring: config.ring.client()?,
+            sessions: LiveSessions {
+                closer: Closer {
+                    sessions: SessionTable::new(aws, &config.devices_table),
+                    ring: config.ring.client()?,
+                },
+                reminders: Queue::new(aws, &config.media_queue_url),
+                usual: config.session,
+            },
             access: Access::new(
                 GrantTable::new(aws, config.grants_table),
                 Vault::new(Kms::new(aws, config.token_key_id)),
                 refresh,
             ),
-            notes: Notes::new(aws, &config.media_table),
             budget: Quota::new(
                 Table::new(aws, &config.media_table),
                 "sessions",
@@ -141,12 +149,12 @@ impl StreamCapture {
             bus: Bus::new(aws, config.event_bus_name),
             bucket: Bucket(Reels::new(aws, config.media_bucket)),
             live: Arc::new(live),
+            fetches: Queue::new(aws, config.media_queue_url),
             peers: receiver::Settings {
                 bind: config.bind,
                 stun: config.ice_servers,
                 gather_within: GATHER_WITHIN,
             },
-            session: config.session,
             motion_session: config.motion_session,
         };
         Ok(Self {

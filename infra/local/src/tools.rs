@@ -45,6 +45,12 @@ impl Tools {
         Ok(folder.join("bin/python"))
     }
 
+    /// The Python that has aiortc, a WebRTC peer, for tests that record from it.
+    pub async fn peers(place: &Place) -> Result<PathBuf, Failure> {
+        let (folder, _) = environment(place, "peer", include_str!("../requirements/peer.txt")).await?;
+        Ok(folder.join("bin/python"))
+    }
+
     /// The Python that has the emulator.
     pub(crate) fn python(&self) -> PathBuf {
         self.emulator.join("bin/python")

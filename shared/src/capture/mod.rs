@@ -1,7 +1,7 @@
 //! A capture: live video of a device, recorded. What is asked for is a medium of its own kind; that a device is captured by one
 //! at a time is its *slot*, which says until when, and whether to stop. This file begins, prolongs and stops captures, over
 //! [`ports`]; it opens no session: that is `stream-capture`, which reads the medium and the slot. [`store`] keeps slots;
-//! [`session`] is a viewer's live session.
+//! [`session`] is a live session, a viewer's or a recorder's.
 
 use std::time::Duration;
 
@@ -20,7 +20,6 @@ use crate::media::{Medium, MediumId, Progress, Request};
 
 pub mod archive;
 pub mod manifest;
-pub mod note;
 pub mod ports;
 pub mod session;
 pub mod store;

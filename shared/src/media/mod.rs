@@ -190,6 +190,10 @@ pub struct Medium {
     /// Whether whoever hears of it is to be told, where a policy asked for it.
     #[serde(default)]
     pub notify: Option<bool>,
+    /// Whether a live session is to be held before a clip is asked for, so that there is footage of it. Its window is the
+    /// session's then.
+    #[serde(default)]
+    pub record_first: bool,
     /// How often it was begun anew after it had failed. With the time of the request it makes the ids of what we publish
     /// differ.
     pub round: u32,
@@ -432,6 +436,7 @@ impl Medium {
             request,
             requested_at: now,
             notify: None,
+            record_first: false,
             round: 0,
             progress: Progress::Requested,
             ring: None,
@@ -487,6 +492,12 @@ impl Medium {
     pub fn part_key(&self, window: Window) -> String {
         let key = self.object_key();
         format!("{}{}.mp4", stem(&key), window.timestamp)
+    }
+
+    /// Whether it is for a recorder to do: a capture, or a clip that is recorded first.
+    #[must_use]
+    pub fn is_for_recorder(&self) -> bool {
+        self.record_first || matches!(self.request, Request::Capture(_))
     }
 
     /// Whether nothing more will happen to it unless somebody asks again.

@@ -151,13 +151,14 @@ impl Media {
         let Some(medium) = self.get(id).await? else {
             return Ok(None);
         };
-        if matches!(medium.request, Request::Capture(_)) {
+        if medium.is_for_recorder() {
             return Ok(None);
         }
         self.take(medium, now, now + signed(FETCH_FOR)).await
     }
 
-    /// Takes a capture to record it, and has it until then. `None`: it is over, or somebody is at it, or it is none.
+    /// Takes a capture, or a clip that is recorded first, and has it until then. `None`: it is over, or somebody is at it, or it is
+    /// none.
     pub async fn begin_capture(
         &self,
         id: &MediumId,
@@ -165,7 +166,7 @@ impl Media {
         until: Timestamp,
     ) -> Result<Option<Medium>, StoreError> {
         let medium = self.get(id).await?;
-        match medium.filter(|medium| matches!(medium.request, Request::Capture(_))) {
+        match medium.filter(Medium::is_for_recorder) {
             Some(medium) => self.take(medium, now, until).await,
             None => Ok(None),
         }

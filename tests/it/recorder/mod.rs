@@ -2,6 +2,7 @@
 //! libraries, which decode what it recorded.
 
 mod malformed;
+mod peers;
 mod scene;
 mod whole;
 

@@ -12,7 +12,7 @@ use shared::edge::clock;
 use shared::media::{CaptureRequest, Medium, MediumId, Request};
 use tokio::process::{Child, Command};
 
-use crate::traps::{among_others, only_device};
+use crate::traps::{leaving_none_open, only_device};
 
 /// Asks for a capture of so many milliseconds. Its id.
 async fn asked(home: &Home<'_>, device: &str, duration: u64) -> Result<String, Failure> {
@@ -82,7 +82,7 @@ async fn is_film(home: &Home<'_>, medium: &Value) -> Result<(), Failure> {
 
 #[test]
 fn a_capture_that_is_asked_for_is_recorded_and_its_session_closed() {
-    among_others(async |stack| {
+    leaving_none_open(async |stack| {
         let home = Home::linked(stack, &json!(["doorbell"])).await?;
         let device = only_device(&home).await?;
         let id = asked(&home, &device, 5_000).await?;
@@ -110,7 +110,7 @@ async fn read_all(home: &Home<'_>, urls: &[&str]) -> Option<Vec<u8>> {
 
 #[test]
 fn a_capture_plays_by_its_playlist_for_its_user_alone_and_deleted_leaves_nothing_in_the_bucket() {
-    among_others(async |stack| {
+    leaving_none_open(async |stack| {
         let home = Home::linked(stack, &json!(["doorbell"])).await?;
         let device = only_device(&home).await?;
         let id = asked(&home, &device, 4_000).await?;
@@ -163,7 +163,7 @@ fn a_capture_plays_by_its_playlist_for_its_user_alone_and_deleted_leaves_nothing
 
 #[test]
 fn a_capture_whose_medium_is_deleted_stops_and_leaves_nothing_open() {
-    among_others(async |stack| {
+    leaving_none_open(async |stack| {
         let home = Home::linked(stack, &json!(["doorbell"])).await?;
         let device = only_device(&home).await?;
         let id = asked(&home, &device, 60_000).await?;
@@ -179,7 +179,7 @@ fn a_capture_whose_medium_is_deleted_stops_and_leaves_nothing_open() {
 
 #[test]
 fn trap_94_a_recorder_that_is_killed_leaves_a_session_that_the_next_one_closes_and_goes_on() {
-    among_others(async |stack| {
+    leaving_none_open(async |stack| {
         let home = Home::linked(stack, &json!(["doorbell"])).await?;
         let device = only_device(&home).await?;
         let id = asked_quietly(&home, &device, 25_000).await?;
@@ -236,4 +236,57 @@ fn once(stack: &local::Stack, id: &str) -> Result<Child, Failure> {
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| Failure::new("The recorder can't be started").because(error.to_string()))
+}
+
+#[test]
+fn trap_107_a_clip_that_is_recorded_first_is_the_window_of_a_session_that_was_held_and_closed() {
+    leaving_none_open(async |stack| {
+        // What was shown can be had three seconds after it: Ring says 416 until then.
+        let live = json!({ "records": true, "record_ready_ms": 8_000 });
+        let home = Home::linked(stack, &json!([{ "preset": "doorbell", "live": live }])).await?;
+        let device = only_device(&home).await?;
+        let route = format!("/v1/devices/{device}/clips");
+        let order = json!({ "duration": 4_000, "record": true });
+        let asked = home.call(Method::POST, &route, Some(&order)).await?;
+        let id = asked.must_be(StatusCode::ACCEPTED, "a clip is asked for")?.text("id")?;
+        let clip = in_state(&home, &id, "stored").await?;
+        claim(
+            clip["kind"] == "clip" && clip["origin"] == "recording",
+            "it is a clip",
+            &clip,
+        )?;
+        are_closed(&home).await?;
+        let [session] = &sessions(&home).await?[..] else {
+            return Err(Failure::new("There was more than one session"));
+        };
+        claim(session["frames"].as_u64() > Some(30), "somebody received it", session)?;
+        let opened_at = session["opened_at"]
+            .as_str()
+            .and_then(|at| at.parse::<jiff::Timestamp>().ok());
+        let began = opened_at.map(jiff::Timestamp::as_millisecond).unwrap_or_default();
+        let begins = clip["requested"]["timestamp"].as_i64().unwrap_or_default();
+        claim(
+            (began..began + 5_000).contains(&begins),
+            "its window is the session's",
+            &(&clip, began),
+        )?;
+        let path = format!("journal?path=*/media/video/download&device={device}");
+        let asked_for = home.stack.ring().order(Method::GET, &path, None).await?;
+        let times = asked_for["items"].as_array().map_or(0, Vec::len);
+        claim((2..=4).contains(&times), "it was asked for again, and seldom", &times)?;
+
+        let long = home
+            .call(
+                Method::POST,
+                &route,
+                Some(&json!({ "duration": 61_000, "record": true })),
+            )
+            .await?;
+        long.must_be(StatusCode::BAD_REQUEST, "no session is that long")?;
+        let nowhere = home
+            .call(Method::POST, &route, Some(&json!({ "duration": 4_000 })))
+            .await?;
+        nowhere.must_be(StatusCode::BAD_REQUEST, "it begins nowhere")?;
+        Ok(())
+    });
 }

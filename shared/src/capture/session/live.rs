@@ -16,6 +16,7 @@ use crate::edge::queue::QueueError;
 use crate::edge::table::StoreError;
 use crate::grant::GrantId;
 use crate::grant::access::{AccessError, CallError};
+use crate::media::MediumId;
 
 /// Closes live sessions.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ pub struct Asked<'a> {
     pub device: &'a DeviceId,
     /// The grant that opens it.
     pub grant: &'a GrantId,
+    /// The capture that it is to be recorded for; `None`: somebody watches it.
+    pub capture: Option<&'a MediumId>,
 }
 
 /// Why there is no session.
@@ -57,6 +60,9 @@ pub enum OpenFailure {
         /// When it is free.
         until: Timestamp,
     },
+    /// Ring says that the device has one, or as many as it may, of which nobody knows here.
+    #[error("Ring holds another live session of the device to be open")]
+    Elsewhere,
     /// Ring says that the device is offline.
     #[error("the device is offline")]
     Offline,
@@ -114,19 +120,20 @@ impl<S: Sessions, L: Live, Q: Reminders> LiveSessions<S, L, Q> {
         let now = clock();
         let learned = self.closer.sessions.learned(asked.account, asked.device).await?;
         let longest = learned.longest(self.usual);
-        let opening = Session::opening(id, asked.account.clone(), asked.device.clone(), longest, now);
+        let opening = Session::opening(id, asked.account.clone(), asked.device.clone(), longest, now)
+            .recorded_for(asked.capture.cloned());
         if let Taken::No { until } = self.closer.sessions.take(&opening, now).await? {
             return Err(OpenFailure::Busy { until });
         }
         if let Err(error) = self.reminders.remind(&opening, now).await {
-            self.give_back(opening).await;
+            self.give_back(opening, now).await;
             return Err(error.into());
         }
         let answer = self.ask(asked, offer, tokens, now).await;
         let now = clock();
         match answer {
             Err(error) => {
-                self.give_back(opening).await;
+                self.give_back(opening, now).await;
                 Err(OpenFailure::of(error))
             }
             Ok(Err(OpenError::MayBeOpen {
@@ -204,10 +211,25 @@ impl<S: Sessions, L: Live, Q: Reminders> LiveSessions<S, L, Q> {
         call.await
     }
 
-    /// Ring opened none: its device is free again. If that can't be written, it is when its time is over.
-    async fn give_back(&self, opening: Session) {
+    /// Ring opened none: its device is free again, or the session's that it was to follow. If that can't be written, it is when
+    /// its time is over.
+    async fn give_back(&self, opening: Session, now: Timestamp) {
         let Ok(refused) = opening.refused() else { return };
-        if let Err(error) = self.closer.sessions.over(&refused, None).await {
+        let sessions = &self.closer.sessions;
+        let given_back = async {
+            sessions.over(&refused, None).await?;
+            if refused.capture.is_some() {
+                let before = sessions.of_account(&refused.account_id).await?;
+                let before = before.into_iter().find(|other| {
+                    other.id != refused.id && other.capture == refused.capture && other.location().is_some()
+                });
+                if let Some(before) = before {
+                    sessions.take(&before, now).await?;
+                }
+            }
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = given_back.await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "a device is kept from live sessions for a minute"
@@ -357,7 +379,7 @@ impl OpenFailure {
                 Decision::Refresh | Decision::OutOfScope => Self::NotAllowed(error),
                 Decision::RetryAfter(wait) => Self::Unavailable { wait },
                 // Ring has a bound of its own on open sessions, and no documented word for it.
-                Decision::GiveUp if ring.answer().is_some_and(|answer| answer.status == 409) => unavailable(),
+                Decision::GiveUp if ring.answer().is_some_and(|answer| answer.status == 409) => Self::Elsewhere,
                 Decision::GiveUp if ring.answer().is_some() => Self::Refused(error),
                 Decision::GiveUp | Decision::NoMedia | Decision::NotReady => unavailable(),
             },

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::edge::clock::signed;
 use crate::edge::queue::Message;
 use crate::event;
+use crate::media::MediumId;
 
 pub mod live;
 pub mod ports;
@@ -46,6 +47,9 @@ pub struct Session {
     pub until: Timestamp,
     /// How far it has come.
     pub state: State,
+    /// The capture that it is recorded for; `None`: somebody watches it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<MediumId>,
 }
 
 /// How far a session has come.
@@ -86,7 +90,21 @@ impl Session {
             since: now,
             until: now + signed(OPENS_WITHIN + longest + MARGIN),
             state: State::Opening,
+            capture: None,
         }
+    }
+
+    /// The same, to be recorded for a capture.
+    #[must_use]
+    pub fn recorded_for(self, capture: Option<MediumId>) -> Self {
+        Self { capture, ..self }
+    }
+
+    /// How long Ring lets it be at the most, from when it was opened.
+    #[must_use]
+    pub fn lasts(&self) -> Duration {
+        let all = Duration::try_from(self.until.duration_since(self.since)).unwrap_or_default();
+        all.saturating_sub(MARGIN)
     }
 
     /// Ring has opened it, and said where it is closed.
@@ -339,6 +357,7 @@ mod tests {
             opening(),
             opening().opened(&url(), LONGEST, at(1)).unwrap(),
             opening().lost(LONGEST, at(1)).unwrap(),
+            opening().recorded_for(Some(MediumId::from("med_1".to_owned()))),
         ] {
             let text = serde_json::to_string(&session).unwrap();
             assert_eq!(serde_json::from_str::<Session>(&text).unwrap(), session, "{text}");

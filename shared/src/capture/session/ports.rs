@@ -35,7 +35,8 @@ pub trait Sessions: Send + Sync {
         device: &DeviceId,
     ) -> impl Future<Output = Result<Learned, StoreError>> + Send;
 
-    /// Takes the device for a session that is about to be opened, and keeps that.
+    /// Takes the device for a session that is about to be opened, and keeps that. A session of a capture follows another one of
+    /// the same, while that is open.
     fn take(&self, session: &Session, now: Timestamp) -> impl Future<Output = Result<Taken, StoreError>> + Send;
 
     /// Keeps how far a session has come. `Err(Conflict)`: it is over, somebody else has closed it.

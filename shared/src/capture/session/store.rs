@@ -10,7 +10,7 @@ use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
 use super::ports::{Sessions, Taken};
-use super::{Learned, Session};
+use super::{Learned, Session, State};
 use crate::edge::table::{self, Key, StoreError, Table, number, row, text};
 
 /// The most sessions of one account: one for each of its devices.
@@ -86,16 +86,29 @@ impl Sessions for SessionTable {
 
     async fn take(&self, session: &Session, now: Timestamp) -> Result<Taken, StoreError> {
         let (account, device) = (&session.account_id, &session.of_device);
-        let take = self
+        let (set, free) = match &session.capture {
+            Some(_) => (
+                "SET holder = :session, #until = :until, expires_at = :expires_at, capture = :capture",
+                "attribute_not_exists(holder) OR #until <= :now OR capture = :capture",
+            ),
+            None => (
+                "SET holder = :session, #until = :until, expires_at = :expires_at REMOVE capture",
+                "attribute_not_exists(holder) OR #until <= :now",
+            ),
+        };
+        let mut take = self
             .table
             .update(&slot_key(account, device))
-            .update_expression("SET holder = :session, #until = :until, expires_at = :expires_at")
-            .condition_expression("attribute_not_exists(holder) OR #until <= :now")
+            .update_expression(set)
+            .condition_expression(free)
             .expression_attribute_names("#until", "until")
             .expression_attribute_values(":session", text(&session.id))
             .expression_attribute_values(":until", number(session.until.as_millisecond()))
             .expression_attribute_values(":expires_at", number(now.as_second() + LEARNED_SECONDS))
             .expression_attribute_values(":now", number(now.as_millisecond()));
+        if let Some(capture) = &session.capture {
+            take = take.expression_attribute_values(":capture", text(capture.as_str()));
+        }
         match take.send().await.map_err(StoreError::from) {
             Ok(_) => {}
             Err(StoreError::Conflict) => {
@@ -117,7 +130,11 @@ impl Sessions for SessionTable {
         let until = self
             .table
             .update(&slot_key(&session.account_id, &session.of_device))
-            .update_expression("SET #until = :until")
+            // Nothing follows one that nobody can close.
+            .update_expression(match session.state {
+                State::Lost => "SET #until = :until REMOVE capture",
+                _ => "SET #until = :until",
+            })
             .condition_expression("holder = :session")
             .expression_attribute_names("#until", "until")
             .expression_attribute_values(":session", text(&session.id))
@@ -142,11 +159,11 @@ impl Sessions for SessionTable {
             .expression_attribute_names("#until", "until")
             .expression_attribute_values(":session", text(&session.id));
         free = match learned {
-            None => free.update_expression("REMOVE holder, #until"),
+            None => free.update_expression("REMOVE holder, #until, capture"),
             Some(Learned { longest_ms, early }) => {
                 let set = match longest_ms {
-                    Some(_) => "SET early = :early, longest_ms = :longest REMOVE holder, #until",
-                    None => "SET early = :early REMOVE holder, #until",
+                    Some(_) => "SET early = :early, longest_ms = :longest REMOVE holder, #until, capture",
+                    None => "SET early = :early REMOVE holder, #until, capture",
                 };
                 let free = free
                     .update_expression(set)

@@ -71,12 +71,17 @@ impl House {
     }
 
     async fn open(&self) -> Result<(Session, String), OpenFailure> {
+        self.open_for(None).await
+    }
+
+    async fn open_for(&self, capture: Option<&MediumId>) -> Result<(Session, String), OpenFailure> {
         let (account, device) = (AccountId::new("a").unwrap(), DeviceId::new("d").unwrap());
         let grant = GrantId::new(1);
         let asked = Asked {
             account: &account,
             device: &device,
             grant: &grant,
+            capture,
         };
         let id = format!("live_{}", self.0.asked.lock().unwrap().len());
         let offer = Offer::parse(OFFER).unwrap();
@@ -109,7 +114,11 @@ impl Sessions for House {
 
     async fn take(&self, session: &Session, now: Timestamp) -> Result<Taken, StoreError> {
         let mut kept = self.0.kept.lock().unwrap();
-        if let Some(other) = kept.values().find(|other| other.blocks(now)) {
+        // A slot has one holder; what the same capture has open is followed.
+        let is_followed = |other: &&Session| {
+            session.capture.is_some() && other.capture == session.capture && other.state != State::Lost
+        };
+        if let Some(other) = kept.values().find(|other| other.blocks(now) && !is_followed(other)) {
             return Ok(Taken::No { until: other.until });
         }
         kept.insert(session.id.clone(), session.clone());
@@ -347,4 +356,38 @@ async fn trap_93_closing_teaches_how_long_a_devices_sessions_last() {
     }
     let (session, _) = house.open().await.unwrap();
     assert_eq!(session.until, house.now() + signed(Duration::from_secs(35)));
+}
+
+#[tokio::test]
+async fn a_capture_follows_its_own_session_and_nobody_elses() {
+    let house = House::default();
+    let (one, other) = (MediumId::from("med_1".to_owned()), MediumId::from("med_2".to_owned()));
+    let (first, _) = house.open_for(Some(&one)).await.unwrap();
+    for taken in [house.open_for(Some(&other)).await, house.open().await] {
+        assert!(matches!(taken, Err(OpenFailure::Busy { .. })), "{taken:?}");
+    }
+    let (second, _) = house.open_for(Some(&one)).await.unwrap();
+    assert_ne!(first.id, second.id);
+    house.close(first).await.unwrap();
+    assert!(
+        matches!(house.open().await, Err(OpenFailure::Busy { .. })),
+        "the second has it"
+    );
+    house.close(second).await.unwrap();
+    house.open().await.unwrap();
+}
+
+#[tokio::test]
+async fn trap_94_a_capture_whose_answer_was_lost_waits_as_a_viewer_does() {
+    let house = House::default();
+    let capture = MediumId::from("med_1".to_owned());
+    house.answers(Answer::Loses);
+    assert!(house.open_for(Some(&capture)).await.is_err());
+    assert!(matches!(
+        house.open_for(Some(&capture)).await,
+        Err(OpenFailure::Busy { .. })
+    ));
+    house.later(65);
+    house.remind_of("live_0").await.unwrap();
+    house.open_for(Some(&capture)).await.unwrap();
 }
