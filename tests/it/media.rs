@@ -16,7 +16,7 @@ use shared::media::store::Media;
 use crate::traps::{Held, alone, among_others, only_device, over, text};
 
 /// What `media-fetch` makes of a message with this body.
-async fn message_comes(stack: &Stack, body: &Value) -> Held {
+pub(crate) async fn message_comes(stack: &Stack, body: &Value) -> Held {
     let record = json!({
         "messageId": uuid::Uuid::new_v4().to_string(),
         "receiptHandle": "none",

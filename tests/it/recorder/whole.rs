@@ -7,11 +7,14 @@ use ring_partner::devices::DeviceId;
 use ring_partner::users::AccountId;
 use serde_json::{Value, json};
 use shared::capture;
+use shared::capture::session::ports::Sessions as _;
+use shared::capture::session::store::SessionTable;
 use shared::capture::store::Slots;
 use shared::edge::clock;
 use shared::media::{CaptureRequest, Medium, MediumId, Request};
 use tokio::process::{Child, Command};
 
+use crate::media::message_comes;
 use crate::traps::{leaving_none_open, only_device};
 
 /// Asks for a capture of so many milliseconds. Its id.
@@ -206,6 +209,40 @@ fn trap_94_a_recorder_that_is_killed_leaves_a_session_that_the_next_one_closes_a
             &medium,
         )?;
         is_film(&home, &medium).await
+    });
+}
+
+#[test]
+fn trap_94_a_recorder_that_is_killed_for_good_leaves_a_session_that_the_message_closes() {
+    leaving_none_open(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let id = asked_quietly(&home, &device, 25_000).await?;
+        let mut recorder = once(stack, &id)?;
+        is_shown(&home).await?;
+        let killed = recorder.kill().await;
+        killed.map_err(|error| Failure::new("The recorder can't be killed").because(error.to_string()))?;
+
+        let account = AccountId::new(home.account.as_str()).expect("an id");
+        let ledger = SessionTable::new(&stack.aws().config, &stack.outputs().tables["device"]);
+        let left = ledger.of_account(&account).await.expect("the table answers");
+        let [session] = &left[..] else {
+            return Err(Failure::new("There is not one session in the ledger").because(format!("{left:?}")));
+        };
+        claim(
+            session.capture.as_ref().map(MediumId::as_str) == Some(id.as_str()),
+            "it is the capture's",
+            &left,
+        )?;
+        // Nobody watches beside it.
+        let now = clock::now();
+        claim(session.blocks(now), "the device is kept for it", &left)?;
+
+        let close = json!({ "close_session": { "account_id": home.account, "session_id": session.id } });
+        message_comes(stack, &close).await?;
+        are_closed(&home).await?;
+        let left = ledger.of_account(&account).await.expect("the table answers");
+        claim(left.is_empty(), "nothing is left of it", &left)
     });
 }
 
