@@ -1,5 +1,5 @@
-//! The recorder, against a peer that nobody here wrote: aiortc, a program that reads an offer, answers it, and sends until its
-//! input ends.
+//! The recorder, against peers that nobody here wrote: aiortc, and GStreamer's `webrtcbin`. Each is a program that reads an offer,
+//! answers it, and sends until its input ends.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -109,12 +109,12 @@ impl Sessions for Foreign {
 }
 
 /// Records from a peer for eight seconds: what came of it, and how many frames were sent.
-async fn recorded_from(python: PathBuf, script: &'static str) -> (Recorded, Option<u64>) {
+async fn recorded_from(python: PathBuf, script: &'static str, bind: &str) -> (Recorded, Option<u64>) {
     let store = Store::default();
     let sent = watch::Sender::new(None);
     let means = Means {
         peers: receiver::Settings {
-            bind: vec!["127.0.0.1:0".parse().expect("an address")],
+            bind: vec![bind.parse().expect("an address")],
             stun: Vec::new(),
             gather_within: seconds(2),
         },
@@ -146,8 +146,18 @@ async fn a_camera_by_aiortc_is_recorded_frame_for_frame() {
     let place = Place::find().await.expect("a checkout");
     let python = Tools::peers(&place).await.expect("aiortc");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/it/recorder/aiortc_camera.py");
-    let (recorded, sent) = recorded_from(python, script).await;
+    let (recorded, sent) = recorded_from(python, script, "127.0.0.1:0").await;
     is_whole(&recorded, sent, "h264").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "GStreamer comes from the system's packages: `.ci/full live` installs it, and runs this"]
+async fn a_camera_by_gstreamer_is_recorded_frame_for_frame_in_h265() {
+    // The Python of the system, whose packages GStreamer's are. It sends from any interface but the loopback.
+    let python = PathBuf::from("/usr/bin/python3");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/it/recorder/gstreamer_camera.py");
+    let (recorded, sent) = recorded_from(python, script, "0.0.0.0:0").await;
+    is_whole(&recorded, sent, "hevc").await;
 }
 
 /// What was recorded is what was sent, from the first key frame on, and decodes without a word.
