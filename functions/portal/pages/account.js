@@ -107,11 +107,10 @@ function eraseSection(sheet) {
     try {
       const { body } = await send('DELETE', 'account');
       forget();
-      const receipt = body?.receipt ?? body?.id ?? body?.receipt_id;
       sheet.title.textContent = 'Everything is erased';
       show(sheet.body, h('section', { 'data-erased': true },
         h('p', {}, 'Your links are ended, and what was kept of you is being deleted.'),
-        receipt && h('p', {}, 'Your receipt: ', h('code', {}, typeof receipt === 'string' ? receipt : JSON.stringify(receipt))),
+        h('p', {}, 'Your receipt: ', h('code', {}, body.receipt)),
         h('div', { class: 'actions' }, action('Done', () => signOut(), 'main'))));
       sheet.element.addEventListener('close', () => signOut());
       announce('Everything is erased');

@@ -195,6 +195,7 @@ def live(scene):
         }"""
         page.evaluate(hide, "hidden")
         until("it is closed while nobody looks", lambda: sessions()["open"] == 0)
+        assert sessions()["items"][-1]["over"]["by"] == "delete", "by the page, and not at its limit"
         opened = len(sessions()["items"])
         page.wait_for_timeout(5_000)
         assert len(sessions()["items"]) == opened, "none is opened for nobody"
@@ -346,8 +347,8 @@ def keyboard(scene):
                 page.keyboard.press("Tab")
                 focused = page.evaluate("(document.activeElement.ariaLabel ?? document.activeElement.textContent).trim()")
                 if focused.startswith(name):
-                    seen = page.evaluate("document.activeElement.matches(':focus-visible')")
-                    assert seen, f"{name} shows that it is meant"
+                    seen = page.evaluate("(style => style.outlineStyle + ' ' + style.outlineWidth)(getComputedStyle(document.activeElement))")
+                    assert seen == "solid 3px", f"{name} shows that it is meant: {seen}"
                     page.keyboard.press("Enter")
                     return
             raise AssertionError(f"the keyboard does not come to {name}")
