@@ -428,12 +428,6 @@ impl Scene {
         }
         self.says("partner-api/set_policy_too_long", problem(400, "invalid-request"))
             .await;
-        self.says(
-            "partner-api/capture",
-            json!({ "status": 202, "body": { "kind": "capture", "device_id": DEVICE } }),
-        )
-        .await;
-
         // It is open until its account is unlinked.
         self.says("partner-api/live", json!({ "status": 201 })).await;
         self.says("partner-api/live", problem(409, "session-open")).await;
@@ -442,6 +436,12 @@ impl Scene {
         self.says("partner-api/live_as_json", problem(415, "unsupported-media-type"))
             .await;
         self.says("partner-api/close_live", problem(404, "not-found")).await;
+        // After the view: a device has one session, and the recorder would have taken it.
+        self.says(
+            "partner-api/capture",
+            json!({ "status": 202, "body": { "kind": "capture", "device_id": DEVICE } }),
+        )
+        .await;
 
         let asked = self
             .says(
