@@ -409,13 +409,7 @@ impl MediaFetch {
 
     /// Tells the bus that a medium is over, once it is.
     async fn announce(&self, mut medium: Medium, link: &Link) -> Result<(), Undone> {
-        let told = match &mut medium.progress {
-            Progress::Stored { announced, .. }
-            | Progress::NoMedia { announced, .. }
-            | Progress::Failed { announced, .. } => std::mem::replace(announced, true),
-            Progress::Requested | Progress::Fetching { .. } | Progress::Waiting { .. } => true,
-        };
-        if told {
+        if !medium.progress.take_news() {
             return Ok(());
         }
         self.count(&medium.progress);

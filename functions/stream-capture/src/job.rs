@@ -330,13 +330,7 @@ impl Recorder {
 
     /// Tells the bus that a capture is over, and that there is a medium, or none.
     async fn tell(&self, mut medium: Medium, link: &Link, ended: Option<&capture::Ended>) -> Result<(), Undone> {
-        let told = match &mut medium.progress {
-            Progress::Stored { announced, .. }
-            | Progress::NoMedia { announced, .. }
-            | Progress::Failed { announced, .. } => std::mem::replace(announced, true),
-            Progress::Requested | Progress::Fetching { .. } | Progress::Waiting { .. } => true,
-        };
-        if told {
+        if !medium.progress.take_news() {
             return Ok(());
         }
         let known = self.devices.get(&medium.account_id, &medium.device_id).await?;

@@ -260,6 +260,18 @@ pub enum Progress {
     },
 }
 
+impl Progress {
+    /// Whether the bus is to be told of it: it is over, and that was not told. From then on it counts as told.
+    pub fn take_news(&mut self) -> bool {
+        match self {
+            Self::Stored { announced, .. } | Self::NoMedia { announced, .. } | Self::Failed { announced, .. } => {
+                !std::mem::replace(announced, true)
+            }
+            Self::Requested | Self::Fetching { .. } | Self::Waiting { .. } => false,
+        }
+    }
+}
+
 /// What is stored, described honestly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Object {

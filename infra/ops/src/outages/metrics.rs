@@ -8,6 +8,7 @@ use aws_sigv4::sign::v4;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use shared::edge::direct::suffix;
 
 use super::Told;
 use super::window::{Sign, Source};
@@ -190,15 +191,6 @@ async fn call(stack: &Stack, question: &Value) -> Result<Answer, Failure> {
             .advise("use credentials that have the right cloudwatch:GetMetricData"));
     }
     serde_json::from_slice(&text).or_fail(what)
-}
-
-/// Where a region's services are.
-fn suffix(region: &str) -> &'static str {
-    if region.starts_with("cn-") {
-        "amazonaws.com.cn"
-    } else {
-        "amazonaws.com"
-    }
 }
 
 async fn signed(
