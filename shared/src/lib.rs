@@ -3,6 +3,7 @@
 //! contract, which is the crate `ring-partner`, and every decision that belongs to one program alone. A noun's
 //! walks are written over its `ports`; [`world`] says who stands behind them.
 
+pub mod account;
 pub mod audit;
 pub mod capture;
 pub mod device;

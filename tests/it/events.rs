@@ -11,8 +11,10 @@ use local::outside::{Answer, Home, rows_about, schedule_at, soon, statuses};
 use local::{Failure, Stack};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use shared::audit::Deed;
 use shared::edge::{batch, clock};
 
+use crate::grants::{audited, deed};
 use crate::stack::published;
 use crate::traps::{alone, among_others, events, is_problem, only_device, over, text};
 
@@ -355,9 +357,7 @@ fn trap_64_and_65_a_removed_devices_media_are_out_of_reach_at_once_back_with_it_
         assert!(rows_with(stack, "media", &device, "request").await?.is_empty());
         assert_eq!(purge().await?, None);
 
-        let audited = rows_with(stack, "audit", &device, "deed").await?;
-        let deed = |row: &Row| row["deed"].as_s().cloned().unwrap_or_default();
-        let mut deeds: Vec<_> = audited.iter().map(deed).collect();
+        let mut deeds: Vec<_> = audited(stack, &device).await.iter().map(deed).collect();
         deeds.sort();
         assert_eq!(
             deeds,
@@ -497,9 +497,11 @@ fn trap_63_a_removed_integration_ends_the_link_and_a_late_word_of_an_earlier_one
             kept.iter().all(|row| !row.contains_key("tokens")),
             "both tokens are deleted"
         );
-        let audited = rows_about(stack, "audit", &home.account).await?;
-        let removed = AttributeValue::S("removed_at_ring".to_owned());
-        assert!(audited.iter().any(|row| row["deed"] == removed), "{audited:?}");
+        let audited = audited(stack, &home.account).await;
+        assert!(
+            audited.iter().any(|entry| entry.deed == Deed::RemovedAtRing),
+            "{audited:?}"
+        );
         Ok(())
     });
 }
@@ -549,9 +551,11 @@ fn trap_63_a_404_of_users_me_ends_the_link() {
             kept.iter().all(|row| !row.contains_key("tokens")),
             "both tokens are deleted"
         );
-        let audited = rows_about(stack, "audit", &home.account).await?;
-        let removed = AttributeValue::S("removed_at_ring".to_owned());
-        assert!(audited.iter().any(|row| row["deed"] == removed), "{audited:?}");
+        let audited = audited(stack, &home.account).await;
+        assert!(
+            audited.iter().any(|entry| entry.deed == Deed::RemovedAtRing),
+            "{audited:?}"
+        );
         assert!(published("account_unlinked").await > before, "it is announced");
         Ok(())
     });
@@ -576,7 +580,7 @@ fn trap_63_and_64_a_device_that_a_listing_does_not_show_any_more_is_removed_as_b
             let retired = rows_with(stack, "media", &device, "purge_at").await?;
             assert_eq!(retired.len(), 1, "its media have a date");
         }
-        let audited = rows_with(stack, "audit", &device, "deed").await?;
+        let audited = audited(stack, &device).await;
         assert_eq!(audited.len(), 1, "once, however often it is listed: {audited:?}");
         Ok(())
     });

@@ -11,6 +11,8 @@ use reqwest::header::RETRY_AFTER;
 use reqwest::{Method, StatusCode};
 use ring_partner::signature::{SigningKey, sign};
 use serde_json::{Value, json};
+use shared::audit::Entry;
+use shared::audit::store::Audit;
 use shared::edge::clock;
 use shared::edge::queue::Queue;
 use shared::grant::ports::{Grants as _, Rescue as _, Rescued, RescuedPair};
@@ -24,6 +26,35 @@ fn held(held: Result<(), Failure>) {
     if let Err(failure) = held {
         panic!("{failure}");
     }
+}
+
+/// The entries of the audit trail about an account, a device or a user.
+pub(crate) async fn audited(stack: &Stack, about: &str) -> Vec<Entry> {
+    let tables = &stack.outputs().tables;
+    let audit = Audit::new(&stack.aws().config, &tables["audit"], 1, &tables["link"]);
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let (page, end) = audit.page(None, after).await.expect("the trail can be read");
+        all.extend(page.into_iter().filter_map(|read| read.entry));
+        after = end;
+        if after.is_none() {
+            all.retain(|entry| {
+                let account = entry
+                    .account_id
+                    .as_ref()
+                    .is_some_and(|account| account.as_str() == about);
+                let device = entry.device_id.as_ref().is_some_and(|device| device.as_str() == about);
+                account || device || entry.user_id == about
+            });
+            all.sort_by_key(|entry| entry.at);
+            return all;
+        }
+    }
+}
+
+/// What an entry is called in the trail.
+pub(crate) fn deed(entry: &Entry) -> String {
+    entry.deed.as_str().to_owned()
 }
 
 /// The one grant of a home that has tokens.
@@ -364,11 +395,8 @@ fn a_link_a_refusal_and_an_unlinking_stand_in_the_audit_trail() {
                 .await?
                 .must_be(StatusCode::NO_CONTENT, "it is unlinked")?;
 
-            let rows = rows_about(stack, "audit", &home.account).await?;
-            let mut deeds: Vec<_> = rows
-                .iter()
-                .map(|row| row["deed"].as_s().cloned().expect("a deed"))
-                .collect();
+            let entries = audited(stack, &home.account).await;
+            let mut deeds: Vec<_> = entries.iter().map(deed).collect();
             deeds.sort();
             assert_eq!(
                 deeds,
@@ -380,17 +408,28 @@ fn a_link_a_refusal_and_an_unlinking_stand_in_the_audit_trail() {
                     "unlinked"
                 ]
             );
-            let users: std::collections::BTreeSet<_> = rows.iter().map(|row| format!("{:?}", row["user_id"])).collect();
+            let users: std::collections::BTreeSet<_> = entries.iter().map(|entry| entry.user_id.clone()).collect();
             assert_eq!(users.len(), 2, "who was refused is another");
-            let all = format!("{rows:?}");
+            let all = format!("{entries:?}");
             for secret in [&home.visitor.email, &other.visitor.email] {
                 assert!(!all.contains(secret.as_str()), "people are pseudonyms");
             }
             assert!(!all.contains(nonce["nonce"].as_str().expect("a nonce")));
+            let scan = stack.aws().tables.scan().table_name(&stack.outputs().tables["audit"]);
+            let rows = scan
+                .send()
+                .await
+                .expect("the table can be read")
+                .items
+                .unwrap_or_default();
             assert!(
-                rows.iter().all(|row| row.contains_key("expires_at")),
+                rows.len() >= entries.len() && rows.iter().all(|row| row.contains_key("expires_at")),
                 "its retention deletes it"
             );
+            let stored = format!("{rows:?}");
+            for about in users.iter().chain([&home.account]) {
+                assert!(!stored.contains(about.as_str()), "whose they are is sealed");
+            }
             Ok(())
         };
         held(asked.await);

@@ -3,6 +3,7 @@
 //! The stack is brought up once for this process, from the repository's own template, and ends with it.
 
 mod alarms;
+mod api;
 mod architecture;
 mod canary;
 mod chaos;

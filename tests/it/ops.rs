@@ -613,3 +613,38 @@ fn the_tool_finds_a_local_stack_by_its_outputs_and_says_what_to_do_where_it_find
         Ok(())
     });
 }
+
+#[test]
+fn the_audit_trail_says_who_linked_and_unlinked_until_they_are_erased() {
+    alone(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let deeds = async |arguments: &[&str]| {
+            let trail = ask(stack, &[&["audit"], arguments].concat()).await;
+            let entries = trail["entries"].as_array().cloned().unwrap_or_default();
+            let deeds: Vec<_> = entries.iter().map(|entry| entry["deed"].clone()).collect();
+            (deeds, entries)
+        };
+        let (linked, entries) = deeds(&["--account", &home.account]).await;
+        assert_eq!(linked, ["linked"]);
+        let user = entries[0]["user_id"].as_str().expect("a user").to_owned();
+        assert!(entries[0]["link_id"].is_string(), "{entries:?}");
+        let nothing = deeds(&["--user", &user, "--deed", "unlinked"]).await.0;
+        assert_eq!(nothing, Vec::<Value>::new());
+        let erased = home.call(reqwest::Method::DELETE, "/v1/account", None).await?;
+        assert_eq!(erased.status, StatusCode::ACCEPTED);
+        assert_eq!(deeds(&["--account", &home.account]).await.0, Vec::<Value>::new());
+        assert_eq!(deeds(&["--user", &user]).await.0, Vec::<Value>::new());
+        let who = entries[0]["who"].as_str().expect("a drawn name");
+        let (all, entries) = deeds(&["--since", "1h", "--max", "100000"]).await;
+        assert!(all.contains(&json!("erased")));
+        let theirs: Vec<_> = entries.iter().filter(|entry| entry["who"] == who).collect();
+        let deeds: Vec<_> = theirs.iter().map(|entry| entry["deed"].clone()).collect();
+        assert_eq!(deeds.len(), 3, "it says still what was done: {deeds:?}");
+        assert!(
+            theirs
+                .iter()
+                .all(|entry| entry["erased"] == true && entry["user_id"].is_null())
+        );
+        Ok(())
+    });
+}

@@ -25,7 +25,7 @@ fn the_tables_keep_the_contract() {
             links: LinkLedger::new(
                 LinkTable::new(aws, &outputs.tables["link"]),
                 grants.clone(),
-                Audit::new(aws, &outputs.tables["audit"], 1),
+                Audit::new(aws, &outputs.tables["audit"], 1, &outputs.tables["link"]),
             ),
             grants,
             rescue: Queue::new(aws, &outputs.queues["rescue"]),

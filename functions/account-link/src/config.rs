@@ -34,8 +34,14 @@ pub struct Config {
     pub audit_table: String,
     /// `AUDIT_RETENTION_DAYS`: for how long the audit trail keeps an entry.
     pub audit_retention_days: u64,
+    /// `MEDIA_QUEUE_URL`: where what is to be erased, or given away, is asked for.
+    pub media_queue_url: String,
+    /// `MEDIA_BUCKET`: where archives are.
+    pub media_bucket: String,
     /// `LINK_ATTEMPTS_PER_MINUTE`: how often one user may preview or link.
     pub link_attempts_per_minute: u64,
+    /// `REQUESTS_PER_MINUTE`: how many requests one user may make.
+    pub requests_per_minute: u64,
     /// `LINK_LEEWAY_MS`: how far ahead of our clock a link's time may lie.
     pub link_leeway: Duration,
 }
@@ -57,7 +63,10 @@ impl Config {
             complete_link: parsed(env, "COMPLETE_LINK")?,
             audit_table: required(env, "AUDIT_TABLE")?,
             audit_retention_days: parsed(env, "AUDIT_RETENTION_DAYS")?,
+            media_queue_url: required(env, "MEDIA_QUEUE_URL")?,
+            media_bucket: required(env, "MEDIA_BUCKET")?,
             link_attempts_per_minute: parsed(env, "LINK_ATTEMPTS_PER_MINUTE")?,
+            requests_per_minute: parsed(env, "REQUESTS_PER_MINUTE")?,
             link_leeway: milliseconds(env, "LINK_LEEWAY_MS")?,
         })
     }

@@ -10,31 +10,40 @@
 //!
 //! A link of another user is no link: every route answers 404 to it, as to one that does not exist.
 
+mod account;
 mod config;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use account::{AccountView, ExportView, ReceiptView};
 use axum::Router;
 use axum::extract::State;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{patch, post};
+use axum::routing::{delete, get, patch, post};
 pub use config::Config;
 use futures_util::future::try_join_all;
 use http::{HeaderValue, StatusCode, header};
 use ring_partner::Ring;
 use ring_partner::error::Decision;
 use ring_partner::nonce::{LinkTime, Nonce};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use shared::account::store::Accounts;
 use shared::audit::store::Audit;
 use shared::audit::{Deed, Entry};
 use shared::capture::session::live::Closer;
 use shared::capture::session::store::SessionTable;
 use shared::device::store::Devices;
+use shared::edge::allowance::{Allowance, within};
 use shared::edge::bus::Bus;
+use shared::edge::conditional::conditional;
+use shared::edge::description::{Description, Operation, Routes};
 use shared::edge::function::Function;
-use shared::edge::gateway::{Id, JsonBody, SignedIn, not_found, private};
-use shared::edge::page::Page;
+use shared::edge::gateway::{Id, JsonBody, Params, SignedIn, not_found, private};
+use shared::edge::idempotent::{Answers, repeatable};
+use shared::edge::page::{self, Page, Paging};
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::queue::Queue;
 use shared::edge::quota::Quota;
@@ -53,6 +62,7 @@ use shared::link::ports::Links as _;
 use shared::link::settle::{self, SetUp, SettleError, Settler};
 use shared::link::store::{LinkLedger, LinkTable};
 use shared::link::{Link, LinkStatus};
+use shared::media::archive::Archive;
 use shared::world::{Deployed, System};
 
 /// The program's name.
@@ -77,6 +87,15 @@ pub struct App {
     links: LinkLedger,
     audit: Audit,
     attempts: Quota<Table>,
+    allowance: Allowance<Table>,
+    answers: Answers,
+    answers_about_devices: Answers,
+    accounts: Accounts,
+    devices: Devices,
+    link_table: LinkTable,
+    media_queue: Queue,
+    archive: Archive,
+    receipt_days: u64,
     access: Access<Deployed, Function>,
     claims: Claims<Deployed, Function>,
     settler: Settler<Deployed, Function>,
@@ -87,17 +106,30 @@ impl App {
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, ring_partner::client::SettingsError> {
         let ring = config.ring.client()?;
         let grants = GrantTable::new(aws, config.grants_table);
-        let audit = Audit::new(aws, config.audit_table, config.audit_retention_days);
+        let audit = Audit::new(
+            aws,
+            config.audit_table,
+            config.audit_retention_days,
+            &config.links_table,
+        );
         let attempts = Quota::new(
             Table::new(aws, &config.links_table),
             "link",
             config.link_attempts_per_minute,
             ATTEMPTS_WINDOW,
         );
-        let links = LinkLedger::new(LinkTable::new(aws, config.links_table), grants.clone(), audit.clone());
+        let allowance = Allowance::new(
+            Table::new(aws, &config.links_table),
+            "links-api",
+            config.requests_per_minute,
+        );
+        let answers = Answers::new(aws, &config.links_table);
+        let link_table = LinkTable::new(aws, config.links_table);
+        let links = LinkLedger::new(link_table.clone(), grants.clone(), audit.clone());
         let vault = Vault::new(Kms::new(aws, config.token_key_id));
         let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
         let access = Access::new(grants.clone(), vault.clone(), refresh);
+        let devices = Devices::new(aws, &config.devices_table);
         Ok(Self {
             keys: Secret::new(aws, config.signing_secret_id, KEYS_KEPT_FOR),
             claims: Claims {
@@ -120,7 +152,7 @@ impl App {
                         sessions: SessionTable::new(aws, &config.devices_table),
                         ring: ring.clone(),
                     },
-                    devices: Devices::new(aws, config.devices_table),
+                    devices: devices.clone(),
                     events: Events::new(aws, config.events_table),
                     events_queue: Queue::new(aws, config.events_queue_url),
                     bus: Bus::new(aws, config.event_bus_name),
@@ -134,6 +166,15 @@ impl App {
             links,
             audit,
             attempts,
+            allowance,
+            answers,
+            answers_about_devices: Answers::new(aws, &config.devices_table),
+            accounts: Accounts::new(aws, &config.devices_table),
+            devices,
+            link_table,
+            media_queue: Queue::new(aws, config.media_queue_url),
+            archive: Archive::new(aws, config.media_bucket),
+            receipt_days: config.audit_retention_days,
             access,
         })
     }
@@ -208,31 +249,134 @@ impl App {
 
 /// The routes.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route(
-            "/v1/links/preview",
-            post(preview).fallback(async || Problem::method_not_allowed("POST")),
-        )
-        .route(
-            "/v1/links",
-            post(create)
-                .get(list)
-                .fallback(async || Problem::method_not_allowed("GET, POST")),
-        )
-        .route(
-            "/v1/links/{link}",
-            patch(change)
-                .delete(unlink)
-                .fallback(async || Problem::method_not_allowed("DELETE, PATCH")),
-        )
+    routes()
+        .router()
+        .layer(from_fn_with_state(app.answers.clone(), repeatable))
+        .layer(from_fn_with_state(app.allowance.clone(), within))
+        .layer(from_fn(conditional))
         .fallback(not_found)
         .with_state(Arc::new(app))
 }
 
-#[derive(Deserialize)]
+/// What the routes say about themselves.
+#[must_use]
+pub fn description() -> Description {
+    routes().description()
+}
+
+/// The routes, each with its description.
+fn routes() -> Routes<Arc<App>> {
+    use ProblemType::{
+        InvalidRequest, LinkExpired, LinkNotFound, LinkTaken, LinkTimeInvalid, NotFound, PayloadTooLarge,
+        RelinkRequired, RingUnavailable, ScopeMissing, UnsupportedMediaType,
+    };
+    let asked = [
+        InvalidRequest,
+        ScopeMissing,
+        LinkNotFound,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+        RingUnavailable,
+    ];
+    let of_a_nonce = [LinkTimeInvalid, LinkTaken, LinkExpired];
+    Routes::default()
+        .at(
+            "/v1/links/preview",
+            [(
+                Operation::post("previewLink", "links", "Shows whose Ring account it is; claims nothing")
+                    .takes::<LinkRequest>()
+                    .answers::<Preview>(200, "Whose it is")
+                    .problems(&asked)
+                    .problems(&of_a_nonce),
+                post(preview),
+            )],
+        )
+        .at(
+            "/v1/links",
+            [
+                (
+                    Operation::get("listLinks", "links", "All links of the user")
+                        .query::<Paging>()
+                        .answers::<Page<LinkView>>(200, "A page of links")
+                        .problems(&[InvalidRequest]),
+                    get(list),
+                ),
+                (
+                    Operation::post("createLink", "links", "Links a Ring account")
+                        .takes::<LinkRequest>()
+                        .answers::<LinkView>(200, "This user has it already")
+                        .with_location()
+                        .answers::<LinkView>(201, "The link")
+                        .with_location()
+                        .answers::<LinkView>(202, "The link, of which Ring is still to be told")
+                        .with_location()
+                        .problems(&asked)
+                        .problems(&of_a_nonce),
+                    post(create),
+                ),
+            ],
+        )
+        .at(
+            "/v1/account",
+            [
+                (
+                    Operation::get("getAccount", "account", "What the user has with us")
+                        .answers::<AccountView>(200, "The account"),
+                    get(account::show),
+                ),
+                (
+                    Operation::delete(
+                        "eraseAccount",
+                        "account",
+                        "Erases all that there is of the user: tokens, links, devices, events, policies, media",
+                    )
+                    .answers::<ReceiptView>(202, "It is being erased; this is all that will be left"),
+                    delete(account::erase),
+                ),
+            ],
+        )
+        .at(
+            "/v1/account/export",
+            [(
+                Operation::get(
+                    "exportAccount",
+                    "account",
+                    "All that there is of the user, in one archive",
+                )
+                .answers::<ExportView>(200, "It is ready")
+                .answers::<ExportView>(202, "It is being made"),
+                get(account::export),
+            )],
+        )
+        .at(
+            "/v1/links/{link}",
+            [
+                (
+                    Operation::patch("changeLink", "links", "Completes a link, or has it wait")
+                        .takes::<StatusChange>()
+                        .answers::<LinkView>(200, "The link")
+                        .problems(&asked)
+                        .problems(&[NotFound, RelinkRequired]),
+                    patch(change),
+                ),
+                (
+                    Operation::delete("unlink", "links", "Unlinks: closes sessions, deletes both tokens")
+                        .answers_empty(204, "It is over")
+                        .problems(&[NotFound]),
+                    delete(unlink),
+                ),
+            ],
+        )
+}
+
+/// What Ring put into the Account Link URL.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(example = serde_json::json!({ "nonce": "m0hVxkW1rV7Gx0jQpD0Yw3XlGJ0y8o3Zb1cFv6qk2sE", "time": "1770989995231" }))]
 struct LinkRequest {
+    /// As it stands in the URL.
     nonce: String,
+    /// Epoch milliseconds, as they stand in the URL.
     time: String,
 }
 
@@ -253,13 +397,45 @@ impl LinkRequest {
 }
 
 /// A link as its user sees it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Link", example = serde_json::json!({
+    "id": "lnk_3", "status": "completed", "account_id": "ava1.ring.account.Q7", "scope": "partner.read",
+    "linked_at": "2026-02-14T00:02:53Z",
+}))]
 struct LinkView {
     id: String,
+    #[schemars(with = "ShownStatus")]
     status: LinkStatus,
+    /// Ring's id of the account.
     account_id: String,
+    /// What Ring has granted, as its latest answer said.
     scope: Option<String>,
+    #[schemars(extend("format" = "date-time"))]
     linked_at: String,
+}
+
+/// Where a link stands. `confirming`: Ring is still to be told that it is complete; `awaiting`: the user has something left
+/// to set up; `relink_required`: Ring refuses the account's tokens.
+#[derive(JsonSchema)]
+#[schemars(rename = "LinkStatus", rename_all = "snake_case")]
+#[expect(
+    dead_code,
+    reason = "words of the description: of a link that is over nothing is shown"
+)]
+enum ShownStatus {
+    Confirming,
+    Awaiting,
+    Completed,
+    RelinkRequired,
+}
+
+/// Whose Ring account waits for its link.
+#[derive(Serialize, JsonSchema)]
+#[schemars(example = serde_json::json!({ "ring_user": "J*** D**", "account_id": "ava1.ring.account.Q7" }))]
+struct Preview {
+    /// The name, masked.
+    ring_user: String,
+    account_id: String,
 }
 
 impl App {
@@ -280,16 +456,12 @@ impl App {
     }
 }
 
+/// Shows whose Ring account it is; claims nothing
 async fn preview(
     State(app): State<Arc<App>>,
     user: SignedIn,
     JsonBody(asked): JsonBody<LinkRequest>,
 ) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Preview {
-        ring_user: String,
-        account_id: String,
-    }
     let (nonce, time) = asked.parse()?;
     app.may_try(&user).await?;
     let now = clock::now();
@@ -320,6 +492,7 @@ async fn preview(
     })))
 }
 
+/// Links a Ring account
 async fn create(
     State(app): State<Arc<App>>,
     user: SignedIn,
@@ -367,29 +540,43 @@ async fn create(
     Ok(response)
 }
 
-async fn list(State(app): State<Arc<App>>, user: SignedIn) -> Result<Response, Problem> {
-    let links = app
+/// All links of the user
+async fn list(
+    State(app): State<Arc<App>>,
+    user: SignedIn,
+    Params(paging): Params<Paging>,
+) -> Result<Response, Problem> {
+    let limit = page::limit(paging.limit.as_deref())?;
+    let after = paging.cursor.as_deref().map(page::position).transpose()?;
+    let mut links = app
         .links
         .of_user(&user.user_id)
         .await
         .map_err(|error| unavailable(&error))?;
-    let items = try_join_all(links.into_iter().map(|link| app.view(link))).await?;
-    Ok(private(axum::Json(Page { items, next: None })))
+    links.sort_by(|one, other| one.id.cmp(&other.id));
+    links.retain(|link| after.as_ref().is_none_or(|after| link.id > *after));
+    let Page { items, next } = page::cut(links, limit, |link| link.id.clone());
+    let items = try_join_all(items.into_iter().map(|link| app.view(link))).await?;
+    Ok(private(axum::Json(Page { items, next })))
 }
 
-#[derive(Deserialize)]
+/// Where the link is to stand.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(example = serde_json::json!({ "status": "completed" }))]
 struct StatusChange {
     status: WantedStatus,
 }
 
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+/// What a user's set-up can say.
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum WantedStatus {
     Completed,
     Awaiting,
 }
 
+/// Completes a link, or has it wait
 async fn change(
     State(app): State<Arc<App>>,
     user: SignedIn,
@@ -420,6 +607,7 @@ async fn change(
     }
 }
 
+/// Unlinks: closes sessions, deletes both tokens
 async fn unlink(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {
     let link = app.link_of(&user, &id).await?;
     app.settler

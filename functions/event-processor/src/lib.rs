@@ -60,7 +60,12 @@ impl EventProcessor {
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, ring_partner::client::SettingsError> {
         let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
         let grants = GrantTable::new(aws, config.grants_table);
-        let audit = Audit::new(aws, config.audit_table, config.audit_retention_days);
+        let audit = Audit::new(
+            aws,
+            config.audit_table,
+            config.audit_retention_days,
+            &config.links_table,
+        );
         let ring = config.ring.client()?;
         let live = Closer {
             sessions: SessionTable::new(aws, &config.devices_table),

@@ -18,6 +18,8 @@ pub struct Config {
     pub links_table: String,
     /// `DEVICES_TABLE`.
     pub devices_table: String,
+    /// `EVENTS_TABLE`.
+    pub events_table: String,
     /// `MEDIA_TABLE`.
     pub media_table: String,
     /// `MEDIA_BUCKET`.
@@ -45,6 +47,7 @@ impl Config {
             grants_table: required(env, "GRANTS_TABLE")?,
             links_table: required(env, "LINKS_TABLE")?,
             devices_table: required(env, "DEVICES_TABLE")?,
+            events_table: required(env, "EVENTS_TABLE")?,
             media_table: required(env, "MEDIA_TABLE")?,
             media_bucket: required(env, "MEDIA_BUCKET")?,
             media_queue_url: required(env, "MEDIA_QUEUE_URL")?,

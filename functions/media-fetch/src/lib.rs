@@ -23,6 +23,9 @@ use lambda_runtime::{Error, LambdaEvent};
 use ring_partner::Ring;
 use ring_partner::devices::{Configurations, Zone};
 use ring_partner::media::Media as RingMedia;
+use shared::account::erase::{EraseError, Erased, Eraser, Places};
+use shared::account::export::Exporter;
+use shared::account::{Collection, Erasure};
 use shared::capture::archive::Reels;
 use shared::capture::session::live::{CloseFailure, Closer};
 use shared::capture::session::ports::Sessions as _;
@@ -80,6 +83,8 @@ pub struct MediaFetch {
     ring: Ring,
     access: Access<Deployed, Function>,
     metrics: Metrics,
+    eraser: Eraser,
+    exporter: Exporter,
 }
 
 /// On whose behalf a medium is fetched, and how much of its device may be shown.
@@ -105,6 +110,8 @@ enum Undone {
     #[error(transparent)]
     Close(#[from] CloseFailure),
     #[error(transparent)]
+    Erase(#[from] EraseError),
+    #[error(transparent)]
     Unmaskable(#[from] Unmaskable),
 }
 
@@ -128,6 +135,14 @@ impl MediaFetch {
             ..settings
         })?;
         let devices_table = config.devices_table;
+        let places = Places {
+            links: &config.links_table,
+            devices: &devices_table,
+            events: &config.events_table,
+            media: &config.media_table,
+            bucket: &config.media_bucket,
+        };
+        let (eraser, exporter) = (Eraser::new(aws, &places), Exporter::new(aws, &places));
         Ok(Self {
             source: Source {
                 queue: Queue::new(aws, config.media_queue_url),
@@ -152,6 +167,8 @@ impl MediaFetch {
                 refresh,
             ),
             metrics: Metrics::new(&config.metrics_namespace, SERVICE),
+            eraser,
+            exporter,
         })
     }
 
@@ -172,6 +189,8 @@ impl MediaFetch {
             Ok(Job::Tail { tail_of }) => Box::pin(self.tail(&tail_of, received(message))).await,
             Ok(Job::Sweep { .. }) => self.sweep().await,
             Ok(Job::Close { close_session }) => self.close_session(&close_session).await,
+            Ok(Job::Erase { erase }) => self.erase(&erase).await,
+            Ok(Job::Export { export }) => self.export(&export).await,
             Ok(Job::CloseAll { close_live }) => self.close_live(&close_live).await,
             Err(_) => return Outcome::Discard("no request for a medium"),
         };
@@ -328,6 +347,25 @@ impl MediaFetch {
                 closed.await?;
             }
         }
+        Ok(Outcome::Done)
+    }
+
+    /// Erases a part of what there is of somebody. What is not done at once is gone on with by a message of its own, so that
+    /// much of it is no failure.
+    async fn erase(&self, erasure: &Erasure) -> Result<Outcome, Undone> {
+        Ok(match self.eraser.erase(erasure, clock::now()).await? {
+            Erased::All => Outcome::Done,
+            Erased::NotYet => Outcome::RetryAfter(Duration::from_secs(2)),
+            Erased::Some => {
+                self.source.queue.send(erasure.message()).await?;
+                Outcome::Done
+            }
+        })
+    }
+
+    /// Makes an archive of all that there is of somebody.
+    async fn export(&self, collection: &Collection) -> Result<Outcome, Undone> {
+        self.exporter.make(collection, clock::now()).await?;
         Ok(Outcome::Done)
     }
 

@@ -79,6 +79,7 @@ pub(crate) fn verdict(error: &Undone, medium: &Medium, tries: u32, back: Option<
         | Undone::Archive(_)
         | Undone::Queue(_)
         | Undone::Close(_)
+        | Undone::Erase(_)
         | Undone::Bus(_) => {
             return again("unavailable");
         }

@@ -5,22 +5,26 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use shared::capture::{self, Begun, Job, Stop};
 use shared::device::Mark;
 use shared::edge::gateway::{Id, JsonBody, SignedIn};
+use shared::edge::idempotent::idempotency_key;
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::{clock, key};
 use shared::media::{CaptureRequest, Medium, MediumId, Progress, Request};
 use shared::policy::{Action, DURATIONS};
 
-use crate::media::{accepted, idempotency_key};
+use crate::media::accepted;
 use crate::{App, unavailable};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "CaptureRequest", example = serde_json::json!({ "duration": 30000 }))]
 pub(crate) struct CaptureBody {
     /// In milliseconds.
+    #[schemars(range(min = 1_000, max = 900_000))]
     duration: i64,
 }
 

@@ -30,6 +30,8 @@ pub struct Config {
     pub media_queue_url: String,
     /// `CAPTURES_QUEUE_URL`: where captures to record go.
     pub captures_queue_url: String,
+    /// `REQUESTS_PER_MINUTE`: how many requests one user may make.
+    pub requests_per_minute: u64,
     /// `PRIVACY_REGIONS`: where privacy zones are obscured at the least; none when it is not set.
     pub privacy_regions: Regions,
     /// `MEDIA_BUCKET`.
@@ -51,6 +53,7 @@ impl Config {
             media_table: required(env, "MEDIA_TABLE")?,
             media_queue_url: required(env, "MEDIA_QUEUE_URL")?,
             captures_queue_url: required(env, "CAPTURES_QUEUE_URL")?,
+            requests_per_minute: parsed(env, "REQUESTS_PER_MINUTE")?,
             privacy_regions: parsed_or_empty(env, "PRIVACY_REGIONS")?,
             media_bucket: required(env, "MEDIA_BUCKET")?,
         })

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use ring_partner::devices::{Capabilities, Configurations, Location};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::device::Known;
 use shared::edge::clock;
@@ -14,29 +15,70 @@ use shared::edge::page::{self, Page};
 use shared::edge::problem::Problem;
 use shared::link::{Link, LinkStatus};
 
-use crate::{App, unavailable};
+use crate::{App, ring_shapes, unavailable};
 
 /// Devices are listed daily; a listing older than this says that Ring could not be asked.
 const LISTED_WITHIN: SignedDuration = SignedDuration::from_hours(26);
 
 /// A device as its user sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Device", example = serde_json::json!({
+    "id": "ava1.ring.device.K4", "name": "Front Door", "link": "lnk_3", "online": true, "doorbell": "yes",
+    "capabilities": {
+        "video": { "configurations": [], "codecs": ["avc"], "ratio": "16:9", "max_resolution": 1080,
+            "supported_resolutions": [1080] },
+        "motion_detection": { "configurations": ["motion_zones"] }, "image_enhancements": null,
+    },
+    "location": { "country": "US", "state": "GA" },
+    "configurations": { "motion_detection": { "enabled": "on", "motion_zones": [] }, "image_enhancements": null },
+    "privacy_zones": 0, "ring": "ok", "as_of": "2026-02-14T00:02:53Z",
+}))]
 pub(crate) struct DeviceView {
-    id: String,
-    name: Option<String>,
+    pub(crate) id: String,
+    /// As its owner named it.
+    pub(crate) name: Option<String>,
+    /// The link that it came with.
     link: String,
-    online: bool,
+    /// Whether it can be reached, as far as is known.
+    pub(crate) online: bool,
+    #[schemars(with = "Doorbell")]
     doorbell: &'static str,
+    #[schemars(with = "Option<ring_shapes::Capabilities>")]
     capabilities: Option<Capabilities>,
+    #[schemars(with = "Option<ring_shapes::Location>")]
     location: Option<Location>,
+    #[schemars(with = "Option<ring_shapes::Configurations>")]
     configurations: Option<Configurations>,
+    /// How many it has.
     privacy_zones: usize,
+    #[schemars(with = "RingState")]
     ring: &'static str,
+    /// How old what is said here is.
+    #[schemars(extend("format" = "date-time"))]
     as_of: Option<String>,
 }
 
+/// Whether a device is a doorbell, as far as its button has told.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+#[expect(dead_code, reason = "a word of the description")]
+enum Doorbell {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// Whether Ring could be asked of late: what is shown of a device is its last known state.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+#[expect(dead_code, reason = "a word of the description")]
+enum RingState {
+    Ok,
+    Degraded,
+}
+
 impl DeviceView {
-    fn new(link: &Link, known: Known, now: Timestamp) -> Self {
+    pub(crate) fn new(link: &Link, known: Known, now: Timestamp) -> Self {
         let listed_at = known.listed_at.and_then(|at| Timestamp::from_millisecond(at).ok());
         let lately = listed_at.is_some_and(|at| now.duration_since(at) < LISTED_WITHIN);
         let degraded = link.status == LinkStatus::RelinkRequired || !lately;
@@ -61,13 +103,21 @@ impl DeviceView {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct Filter {
+    /// Those that can be reached, or those that can't.
+    #[schemars(with = "Option<bool>")]
     online: Option<String>,
+    /// Those in this country, by its ISO code.
     country: Option<String>,
+    /// Those that can do this: `motion_detection`, `privacy_zones`, `hevc`, …
     capability: Option<String>,
+    /// Those that came with this link.
     link: Option<String>,
+    /// `next` of the page before.
     cursor: Option<String>,
+    /// The most items of a page; 50 unless told.
+    #[schemars(with = "Option<u32>", range(min = 1, max = 100))]
     limit: Option<String>,
 }
 
@@ -121,6 +171,9 @@ fn has(capabilities: Option<&Capabilities>, asked: &str) -> bool {
         })
 }
 
+/// All devices
+///
+/// Of all links, with status, capabilities, location and configuration; as we know them, also while Ring is out of reach.
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     user: SignedIn,
@@ -146,6 +199,7 @@ pub(crate) async fn list(
     Ok(private(axum::Json(page)))
 }
 
+/// One device
 pub(crate) async fn one(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {
     let (link, known) = app.device_of(&user, &id).await?;
     Ok(private(axum::Json(DeviceView::new(&link, known, clock::now()))))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::edge::gateway::{Id, Params, SignedIn, private};
 use shared::edge::problem::Problem;
@@ -15,14 +16,24 @@ use shared::event::{Past, device_key};
 use crate::{App, unavailable};
 
 /// An event as its user sees it.
-#[derive(Debug, Serialize)]
-struct EventView {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Event", example = serde_json::json!({
+    "event_id": "evt_5", "type": "motion_detected", "subtype": "human", "device_id": "ava1.ring.device.K4",
+    "occurred_at": "2026-02-14T00:02:53Z", "received_at": "2026-02-14T00:02:54.2Z", "media": ["med_9"],
+}))]
+pub(crate) struct EventView {
     event_id: String,
+    /// Ring's word for what happened: `motion_detected`, `button_press`, …
     r#type: String,
+    /// What moved, where Ring tells.
     subtype: Option<String>,
     device_id: Option<String>,
+    #[schemars(extend("format" = "date-time"))]
     occurred_at: String,
+    /// When it came to us.
+    #[schemars(extend("format" = "date-time"))]
     received_at: String,
+    /// The ids of the media that it asked for.
     media: Vec<String>,
     #[serde(skip)]
     position: String,
@@ -43,12 +54,20 @@ impl From<Past> for EventView {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct Asked {
+    /// The earliest that is shown.
+    #[schemars(extend("format" = "date-time"))]
     from: Option<String>,
+    /// The latest that is shown.
+    #[schemars(extend("format" = "date-time"))]
     to: Option<String>,
+    /// Ring's word for what happened.
     r#type: Option<String>,
+    /// `next` of the page before.
     cursor: Option<String>,
+    /// The most items of a page; 50 unless told.
+    #[schemars(with = "Option<u32>", range(min = 1, max = 100))]
     limit: Option<String>,
 }
 
@@ -68,6 +87,7 @@ impl Asked {
     }
 }
 
+/// What happened at a device, newest first
 pub(crate) async fn of_device(
     State(app): State<Arc<App>>,
     user: SignedIn,
@@ -78,6 +98,7 @@ pub(crate) async fn of_device(
     answer(&app, &asked, &[device_key(&link.account_id, &known.device_id)]).await
 }
 
+/// What happened, newest first
 pub(crate) async fn of_user(
     State(app): State<Arc<App>>,
     user: SignedIn,

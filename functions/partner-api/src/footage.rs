@@ -7,6 +7,7 @@ use ring_partner::media::ClipRequest;
 use ring_partner::whep::LONGEST_ON_MAINS;
 use shared::capture::Job;
 use shared::device::{Known, Mark};
+use shared::edge::idempotent::idempotency_key;
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::{clock, key};
 use shared::link::Link;
@@ -14,7 +15,6 @@ use shared::media::{Medium, MediumId, Progress, Request};
 use shared::policy::Action;
 
 use crate::media::accepted;
-use crate::media::idempotency_key;
 use crate::{App, unavailable};
 
 /// Keeps the request, and has a live session held for it. One is told from another by its `Idempotency-Key` alone, as each is

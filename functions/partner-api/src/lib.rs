@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `GET /v1/devices` · `GET /v1/devices/{device}` | 200 devices with status, capabilities, location, configuration |
 //! | `GET /v1/devices/{device}/events` · `GET /v1/events` | 200 what happened, newest first |
+//! | `GET /v1/summary` | 200 totals, and the last events |
 //! | `GET` · `PUT /v1/devices/{device}/policy`, `PUT /v1/policies` | 200 the policy |
 //! | `POST /v1/devices/{device}/clips` · `/snapshots` | 202 the medium, which will be fetched |
 //! | `POST /v1/devices/{device}/captures` | 202 the medium, which will be recorded |
 //! | `GET /v1/devices/{device}/media` · `GET /v1/media/{id}` | 200 media, with a URL when stored |
 //! | `GET /v1/media/{id}/playlist.m3u8` | 200 what is recorded so far, with signed segments |
 //! | `DELETE /v1/media/{id}` | 204 |
+//! | `GET /v1/openapi.json` | 200 the description of all of this, for anyone |
 //! | `POST /v1/devices/{device}/live` · `DELETE /v1/live/{session}` | 201 the answer to a WHEP player's offer · 200 |
 //!
 //! Everything but live video is answered from what we keep: no other route here waits for Ring. Each is asked by a signed-in user and reaches
@@ -24,12 +26,15 @@ mod live;
 mod media;
 mod playlist;
 mod policies;
+mod ring_shapes;
+mod routes;
+mod summary;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{delete, get, post, put};
+use axum::middleware::{from_fn, from_fn_with_state};
 pub use config::Config;
 use ring_partner::Ring;
 use ring_partner::client::SettingsError;
@@ -40,11 +45,16 @@ use shared::capture::session::store::SessionTable;
 use shared::capture::store::Slots;
 use shared::device::Known;
 use shared::device::store::Devices;
+use shared::edge::allowance::{Allowance, within};
 use shared::edge::aws;
+use shared::edge::conditional::conditional;
+use shared::edge::description::Description;
 use shared::edge::function::Function;
 use shared::edge::gateway::{SignedIn, not_found};
+use shared::edge::idempotent::{Answers, repeatable};
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::queue::Queue;
+use shared::edge::table::Table;
 use shared::event::store::Events;
 use shared::grant::access::Access;
 use shared::grant::store::GrantTable;
@@ -63,9 +73,15 @@ pub const SERVICE: &str = env!("CARGO_PKG_NAME");
 /// How long a renewed token is waited for: what is left of the gateway's 30 s when Ring has had its time for a live session.
 const REFRESH_WITHIN: Duration = Duration::from_secs(8);
 
+/// The description of the whole API, `account-link`'s routes too. It is generated from both programs' code
+/// (`cargo run -p system-tests --example openapi`), and a test holds that it is what they say.
+pub const DESCRIPTION: &str = include_str!("../openapi.json");
+
 /// What the routes work with.
 #[derive(Debug)]
 pub struct App {
+    allowance: Allowance<Table>,
+    answers: Answers,
     links: LinkTable,
     devices: Devices,
     events: Events,
@@ -85,7 +101,14 @@ impl App {
     /// An app with these settings.
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, SettingsError> {
         let refresh = Function::new(aws, config.token_refresh_function, REFRESH_WITHIN);
+        let allowance = Allowance::new(
+            Table::new(aws, &config.devices_table),
+            "api",
+            config.requests_per_minute,
+        );
         Ok(Self {
+            allowance,
+            answers: Answers::new(aws, &config.devices_table),
             live: LiveSessions {
                 closer: Closer {
                     sessions: SessionTable::new(aws, &config.devices_table),
@@ -156,50 +179,20 @@ impl App {
 
 /// The routes.
 pub fn router(app: App) -> Router {
-    let only_get = async || Problem::method_not_allowed("GET");
-    let only_post = async || Problem::method_not_allowed("POST");
-    Router::new()
-        .route("/v1/devices", get(devices::list).fallback(only_get))
-        .route("/v1/devices/{device}", get(devices::one).fallback(only_get))
-        .route("/v1/devices/{device}/events", get(events::of_device).fallback(only_get))
-        .route("/v1/devices/{device}/clips", post(media::clip).fallback(only_post))
-        .route(
-            "/v1/devices/{device}/snapshots",
-            post(media::snapshot).fallback(only_post),
-        )
-        .route(
-            "/v1/devices/{device}/captures",
-            post(captures::capture).fallback(only_post),
-        )
-        .route(
-            "/v1/devices/{device}/policy",
-            get(policies::of_device)
-                .put(policies::set)
-                .fallback(async || Problem::method_not_allowed("GET, PUT")),
-        )
-        .route(
-            "/v1/policies",
-            put(policies::set_many).fallback(async || Problem::method_not_allowed("PUT")),
-        )
-        .route("/v1/devices/{device}/live", post(live::open).fallback(only_post))
-        .route(
-            "/v1/live/{session}",
-            delete(live::close).fallback(async || Problem::method_not_allowed("DELETE")),
-        )
-        .route("/v1/devices/{device}/media", get(media::of_device).fallback(only_get))
-        .route("/v1/events", get(events::of_user).fallback(only_get))
-        .route(
-            "/v1/media/{id}",
-            get(media::one)
-                .delete(media::delete)
-                .fallback(async || Problem::method_not_allowed("DELETE, GET")),
-        )
-        .route(
-            "/v1/media/{id}/playlist.m3u8",
-            get(playlist::of_capture).fallback(only_get),
-        )
+    let signed_in = routes::of_signed_in().router();
+    signed_in
+        .layer(from_fn_with_state(app.answers.clone(), repeatable))
+        .layer(from_fn_with_state(app.allowance.clone(), within))
+        .merge(routes::open().router())
+        .layer(from_fn(conditional))
         .fallback(not_found)
         .with_state(Arc::new(app))
+}
+
+/// What the routes say about themselves.
+#[must_use]
+pub fn description() -> Description {
+    routes::of_signed_in().and(routes::open()).description()
 }
 
 fn unavailable(error: &(dyn std::error::Error + 'static)) -> Problem {

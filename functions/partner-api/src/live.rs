@@ -24,7 +24,7 @@ use crate::{App, unavailable};
 /// What WHEP speaks.
 const SDP: &str = "application/sdp";
 
-/// Opens a session. What is known of the device is looked at before Ring is asked.
+/// What is known of the device is looked at before Ring is asked.
 pub(crate) async fn open(
     State(app): State<Arc<App>>,
     user: SignedIn,
@@ -70,7 +70,7 @@ pub(crate) async fn open(
     Ok(response)
 }
 
-/// Closes a session of this user's.
+/// Closes a live session
 pub(crate) async fn close(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {
     let (link, session) = session_of(&app, &user, &id).await?;
     match app

@@ -7,54 +7,113 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use ring_partner::media::{AudioOptions, ClipRequest, ImageOptions, Resolution, SnapshotRequest, VideoOptions};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::device::Known;
 use shared::edge::gateway::{Id, JsonBody, Params, SignedIn, private};
+use shared::edge::idempotent::idempotency_key;
 use shared::edge::problem::{FieldError, Problem, ProblemType};
 use shared::edge::{clock, key, page};
 use shared::link::Link;
 use shared::media::{Medium, MediumId, Progress, Request, Window};
 
-use crate::{App, captures, footage, unavailable};
+use crate::{App, captures, footage, ring_shapes, unavailable};
 
 /// How far back "now" looks for the latest image. Ring takes a window of 24 h (Ring: Image Snapshots, Request Body).
 const LATEST_WITHIN: SignedDuration = SignedDuration::from_hours(24);
-const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
 /// A medium as its user sees it.
-#[derive(Debug, Serialize)]
-struct MediumView {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Medium", example = serde_json::json!({
+    "id": "med_9", "kind": "clip", "device_id": "ava1.ring.device.K4", "event_id": "evt_5", "state": "stored",
+    "reason": null, "requested": { "timestamp": 1770989995231_i64, "duration": 30000 },
+    "actual": { "timestamp": 1770989995000_i64, "duration": 29800 }, "origin": "recording", "partial": false,
+    "stale": false, "codec": "avc", "resolution": { "width": 1920, "height": 1080 }, "privacy_zones": "none", "bytes": 1834021,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "thumbnail": null,
+    "url": "https://example.com/clip.mp4", "ring_request_id": "5f2c",
+}))]
+pub(crate) struct MediumView {
     id: String,
+    #[schemars(with = "Kind")]
     kind: &'static str,
     device_id: String,
+    /// The event that asked for it.
     event_id: Option<String>,
+    #[schemars(with = "Stage")]
     state: &'static str,
+    /// Why it is not stored.
     reason: Option<String>,
+    #[schemars(with = "WindowView")]
     requested: Window,
+    /// What it truly shows.
+    #[schemars(with = "Option<WindowView>")]
     actual: Option<Window>,
+    /// `recording`, `snapshot` or `live`.
     origin: Option<String>,
     partial: bool,
     stale: bool,
+    /// As its file has it: `avc` or `hevc` of a film.
     codec: Option<String>,
+    /// As its file has it.
+    #[schemars(with = "Option<ring_shapes::Size>")]
     resolution: Option<Resolution>,
+    /// What was done about them: `none`, `obscured` or `as_recorded`.
     privacy_zones: String,
     bytes: Option<u64>,
     sha256: Option<String>,
     /// What a clip is made of that did not come in one go, in order of time; `url`, `bytes` and `sha256` are the first one's then.
     parts: Vec<PartView>,
-    /// Presigned, as `url` is.
+    /// Where a picture of a clip can be had, as long as the clip.
     thumbnail: Option<String>,
+    /// Where it can be had, for five minutes at the most.
     url: Option<String>,
     ring_request_id: Option<String>,
 }
 
+/// A window of time, as Ring has it.
+#[derive(JsonSchema)]
+#[schemars(rename = "Window")]
+#[expect(dead_code, reason = "a shape of the description")]
+struct WindowView {
+    /// Its start, in epoch milliseconds.
+    timestamp: i64,
+    /// Its length, in milliseconds.
+    duration: i64,
+}
+
+/// What a medium is.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+#[expect(dead_code, reason = "a word of the description")]
+enum Kind {
+    Clip,
+    Snapshot,
+    Capture,
+}
+
+/// How far a medium is.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+#[expect(dead_code, reason = "a word of the description")]
+enum Stage {
+    Requested,
+    Fetching,
+    Stored,
+    NoMedia,
+    Failed,
+}
+
 /// A part of a clip, as its user sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Part")]
 struct PartView {
+    #[schemars(with = "WindowView")]
     requested: Window,
+    #[schemars(with = "Option<WindowView>")]
     actual: Option<Window>,
     bytes: u64,
     sha256: String,
+    /// Presigned, as the medium's is.
     url: String,
 }
 
@@ -134,19 +193,27 @@ impl MediumView {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ClipRequest", example = serde_json::json!({ "timestamp": 1770989995231_i64, "duration": 30000 }))]
 pub(crate) struct ClipBody {
-    /// In epoch milliseconds; with `record` it is when the recording begins.
+    /// Where it begins, in epoch milliseconds; with `record` it is when the recording begins, and left out.
     timestamp: Option<i64>,
+    /// How long it is, in milliseconds.
+    #[schemars(range(min = 1, max = 900_000))]
     duration: i64,
+    #[schemars(with = "Option<ring_shapes::VideoOptions>")]
     video_options: Option<VideoOptions>,
+    #[schemars(with = "Option<ring_shapes::AudioOptions>")]
     audio_options: Option<AudioOptions>,
     /// Whether a live session is to be held first, so that there is footage.
     #[serde(default)]
     record: bool,
 }
 
+/// Asks for a clip
+///
+/// The same request again is the same medium while it is under way or stored.
 pub(crate) async fn clip(
     State(app): State<Arc<App>>,
     user: SignedIn,
@@ -191,17 +258,24 @@ pub(crate) async fn clip(
     ask(&app, &link, &known, Request::Clip(clip), None, now).await
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SnapshotRequest", example = serde_json::json!({}), example = serde_json::json!({ "timestamp": 1770989995231_i64 }))]
 pub(crate) struct SnapshotBody {
+    /// Told by the other fields where it is left out.
     r#type: Option<SnapshotType>,
+    /// The time of the image, in epoch milliseconds. With neither this nor a window, it is the latest image.
     timestamp: Option<i64>,
+    /// Where the window begins of which the latest image is, in epoch milliseconds.
     start_timestamp: Option<i64>,
+    /// Where it ends; now unless told.
     end_timestamp: Option<i64>,
+    #[schemars(with = "Option<ring_shapes::ImageOptions>")]
     image_options: Option<ImageOptions>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+/// Ring's two forms.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum SnapshotType {
     AtTimestamp,
@@ -258,6 +332,10 @@ impl SnapshotBody {
     }
 }
 
+/// Asks for a snapshot
+///
+/// The same request again is the same medium while it is under way or stored. A request for the latest image is told from
+/// another by its `Idempotency-Key`.
 pub(crate) async fn snapshot(
     State(app): State<Arc<App>>,
     user: SignedIn,
@@ -279,19 +357,6 @@ pub(crate) async fn snapshot(
         request = request.in_ratio(video);
     }
     ask(&app, &link, &known, Request::Snapshot(request), once, now).await
-}
-
-/// The caller's own name for a request, so that it can be sent again.
-pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(key) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
-    let key = key
-        .to_str()
-        .ok()
-        .filter(|key| (1..=LONGEST_IDEMPOTENCY_KEY).contains(&key.len()));
-    let wrong = || Problem::field("Idempotency-Key", "1 to 255 visible ASCII characters");
-    key.map(|key| Some(key.to_owned())).ok_or_else(wrong)
 }
 
 /// Keeps the request and has it fetched. `once` names a "now", which is told from another by nothing else.
@@ -343,6 +408,7 @@ fn fields(errors: Vec<ring_partner::media::FieldError>) -> Problem {
     )
 }
 
+/// One medium
 pub(crate) async fn one(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {
     let medium = medium_of(&app, &user, id).await?;
     Ok(private(axum::Json(MediumView::new(&app, medium).await?)))
@@ -380,17 +446,12 @@ pub(crate) async fn medium_of(app: &App, user: &SignedIn, id: String) -> Result<
     known.filter(Known::is_present).map(|_| medium).ok_or_else(not_found)
 }
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct Paging {
-    cursor: Option<String>,
-    limit: Option<String>,
-}
-
+/// The media of a device, newest first
 pub(crate) async fn of_device(
     State(app): State<Arc<App>>,
     user: SignedIn,
     Id(id): Id,
-    Params(paging): Params<Paging>,
+    Params(paging): Params<page::Paging>,
 ) -> Result<Response, Problem> {
     let limit = page::limit(paging.limit.as_deref())?;
     let before = paging.cursor.as_deref().map(page::position).transpose()?;

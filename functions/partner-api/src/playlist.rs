@@ -19,7 +19,7 @@ use crate::media::medium_of;
 use crate::{App, unavailable};
 
 /// A playlist's media type (RFC 8216, 4).
-const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+pub(crate) const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 
 /// The playlist of a capture of this user's; 404 while nothing is recorded of it.
 pub(crate) async fn of_capture(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {

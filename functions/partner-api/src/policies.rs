@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use shared::device::Known;
 use shared::edge::gateway::{Id, JsonBody, SignedIn, private};
@@ -16,12 +17,14 @@ use crate::{App, unavailable};
 /// The most devices that one request sets the policy of by their ids.
 const MOST_DEVICES: usize = 100;
 
+/// The policy of a device
 pub(crate) async fn of_device(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Result<Response, Problem> {
     let (_, known) = app.device_of(&user, &id).await?;
     let policy = app.policies.holding_for(&known).await;
     Ok(private(axum::Json(policy.map_err(|error| unavailable(&error))?)))
 }
 
+/// Gives a device a policy
 pub(crate) async fn set(
     State(app): State<Arc<App>>,
     user: SignedIn,
@@ -34,10 +37,15 @@ pub(crate) async fn set(
     Ok(private(axum::Json(policy)))
 }
 
-#[derive(Debug, Deserialize)]
+/// A policy for many: either `devices` or `link` names them.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "PolicyForMany", example = serde_json::json!({ "link": "lnk_3", "policy": { "on": { "button_press": ["clip"] } } }))]
 pub(crate) struct Many {
+    /// These.
+    #[schemars(length(min = 1, max = 100))]
     devices: Option<Vec<String>>,
+    /// All of this link, those that come later too.
     link: Option<String>,
     policy: Policy,
 }

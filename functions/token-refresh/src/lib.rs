@@ -219,7 +219,12 @@ impl Program {
             links: (config.api_share / 5).max(1),
         };
         let metrics = Metrics::new(&config.metrics_namespace, SERVICE);
-        let audit = Audit::new(aws, config.audit_table, config.audit_retention_days);
+        let audit = Audit::new(
+            aws,
+            config.audit_table,
+            config.audit_retention_days,
+            &config.links_table,
+        );
         let events = Events::new(aws, &config.events_table);
         let pulse = Pulse::new(aws, config.events_table);
         let ring = |share: u32, shared_by: u32| {

@@ -206,6 +206,11 @@ impl Stack {
         users::sign_in(&self.aws, &self.outputs, email).await
     }
 
+    /// Signs somebody in at a client of any pool of the emulator's, as who is to be refused here.
+    pub async fn sign_in_at(&self, pool: &str, client: &str, email: &str) -> Result<String, Failure> {
+        users::sign_in_at(&self.aws, pool, client, email).await
+    }
+
     /// The emulator's services with the rights of a function's role, by the name of its package. The function must have been
     /// called before.
     pub async fn aws_as(&self, package: &str) -> Result<Aws, Failure> {
@@ -307,11 +312,11 @@ impl Stack {
             .allow_origins("*")
             .set_allow_methods(Some(methods.into()))
             .set_allow_headers(Some(
-                ["authorization", "content-type", "idempotency-key"]
+                ["authorization", "content-type", "idempotency-key", "if-none-match"]
                     .map(str::to_owned)
                     .into(),
             ))
-            .set_expose_headers(Some(["location", "retry-after"].map(str::to_owned).into()))
+            .set_expose_headers(Some(["etag", "location", "retry-after"].map(str::to_owned).into()))
             .max_age(7200)
             .build();
         let updated = self

@@ -39,6 +39,13 @@ impl Tools {
         Ok(folder.join("bin/python"))
     }
 
+    /// What asks the API whatever its description allows, and whatever it does not.
+    pub async fn schemathesis(place: &Place) -> Result<PathBuf, Failure> {
+        let requirements = include_str!("../requirements/schemathesis.txt");
+        let (folder, _) = environment(place, "schemathesis", requirements).await?;
+        Ok(folder.join("bin/schemathesis"))
+    }
+
     /// The Python that has a browser's remote control, for tests of the pages.
     pub(crate) async fn pages(place: &Place) -> Result<PathBuf, Failure> {
         let (folder, _) = environment(place, "pages", include_str!("../requirements/pages.txt")).await?;

@@ -19,7 +19,12 @@ pub async fn sign_in(aws: &Aws, outputs: &Outputs, email: &str) -> Result<String
         let found = outputs.outputs.get(key).cloned();
         found.ok_or_else(|| Failure::new(what()).because(format!("the stack has no output {key}")))
     };
-    let (pool, client) = (output("UserPoolId")?, output("UserPoolClientId")?);
+    sign_in_at(aws, &output("UserPoolId")?, &output("UserPoolClientId")?, email).await
+}
+
+/// The same, at a client of any pool.
+pub(crate) async fn sign_in_at(aws: &Aws, pool: &str, client: &str, email: &str) -> Result<String, Failure> {
+    let what = || format!("{email} can't be signed in");
     let attribute = |name: &str, value: &str| {
         let built = AttributeType::builder().name(name).value(value).build();
         built.or_fail(what)
@@ -27,7 +32,7 @@ pub async fn sign_in(aws: &Aws, outputs: &Outputs, email: &str) -> Result<String
     let made = aws
         .users
         .admin_create_user()
-        .user_pool_id(&pool)
+        .user_pool_id(pool)
         .username(email)
         .message_action(MessageActionType::Suppress)
         .user_attributes(attribute("email", email)?)
@@ -42,7 +47,7 @@ pub async fn sign_in(aws: &Aws, outputs: &Outputs, email: &str) -> Result<String
     let set = aws
         .users
         .admin_set_user_password()
-        .user_pool_id(&pool)
+        .user_pool_id(pool)
         .username(email)
         .password(PASSWORD)
         .permanent(true);
@@ -50,8 +55,8 @@ pub async fn sign_in(aws: &Aws, outputs: &Outputs, email: &str) -> Result<String
     let answer = aws
         .users
         .admin_initiate_auth()
-        .user_pool_id(&pool)
-        .client_id(&client)
+        .user_pool_id(pool)
+        .client_id(client)
         .auth_flow(AuthFlowType::AdminUserPasswordAuth)
         .set_auth_parameters(Some(HashMap::from([
             ("USERNAME".to_owned(), email.to_owned()),

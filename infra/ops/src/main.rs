@@ -1,7 +1,8 @@
 //! `ops`: the operator's tool. It looks at what went wrong, and gets it back: what lies in quarantine and in dead-letter
-//! queues, what became of an event, what somebody missed on the bus, and when Ring was failed. It works on a deployed stack and on the local one alike, from what CloudFormation says is
+//! queues, what became of an event, who did what, what somebody missed on the bus, and when Ring was failed. It works on a deployed stack and on the local one alike, from what CloudFormation says is
 //! in it.
 
+mod audit;
 mod dlq;
 mod event;
 mod failure;
@@ -29,6 +30,7 @@ Examples:
   ops --stack ring-prod dlq redrive events --dry-run                how much would be moved back
   ops --stack ring-prod event show evt_VQ0n1YqKkcUoXyPpT6yJmXzqk9E  what became of an event, and when
   ops --stack ring-prod replay --since 2h --dry-run                 what a subscriber that was down has missed
+  ops --stack ring-prod audit --since 7d                            who linked, unlinked, exported and erased
   ops --stack ring-prod outages --letter                            what to write to Ring's representative
   ops image PROGRAM                                                 the recorder's container, made without an engine
   ops --local outages                                               on the stack that `cargo run -p local` keeps up
@@ -68,6 +70,7 @@ enum Command {
     Dlq(dlq::Command),
     #[command(subcommand)]
     Event(event::Command),
+    Audit(audit::Command),
     Replay(replay::Command),
     Outages(outages::Command),
     Image(image::Command),
@@ -87,6 +90,7 @@ async fn main() -> ExitCode {
             Command::Quarantine(command) => quarantine::run(command, &choice, voice).await,
             Command::Dlq(command) => dlq::run(command, &choice, voice).await,
             Command::Event(command) => event::run(command, &choice, voice).await,
+            Command::Audit(command) => audit::run(command, &choice, voice).await,
             Command::Replay(command) => replay::run(command, &choice, voice).await,
             Command::Outages(command) => outages::run(command, &choice, voice).await,
             Command::Image(command) => image::run(&command, voice),

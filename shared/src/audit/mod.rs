@@ -1,5 +1,6 @@
-//! The audit trail: who linked, who was refused, who unlinked, which devices came and went, and when. People stand in it as pseudonyms and accounts by Ring's
-//! opaque ids; nothing in it opens anything. Programs can add to it and can't change it: only its retention deletes.
+//! The audit trail: who linked, who was refused, who unlinked, which devices came and went, what was taken away or erased, and
+//! when. A user stands in it under a name that is drawn for them, and whatever else could tell whose an entry is, is sealed
+//! ([`seal`]). Programs can add to it and can't change it: only its retention deletes.
 
 use jiff::Timestamp;
 use ring_partner::devices::DeviceId;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::edge::key;
 
+pub mod seal;
 pub mod store;
 
 /// One thing that somebody did.
@@ -44,6 +46,27 @@ pub enum Deed {
     DeviceAdded,
     /// Took access to a device back, at Ring.
     DeviceRemoved,
+    /// Asked for all that there is of them.
+    Exported,
+    /// Had all that there is of them erased.
+    Erased,
+}
+
+impl Deed {
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Linked => "linked",
+            Self::LinkRefusedTaken => "link_refused_taken",
+            Self::Unlinked => "unlinked",
+            Self::RemovedAtRing => "removed_at_ring",
+            Self::DeviceAdded => "device_added",
+            Self::DeviceRemoved => "device_removed",
+            Self::Exported => "exported",
+            Self::Erased => "erased",
+        }
+    }
 }
 
 impl Entry {
@@ -61,6 +84,22 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deeds_word_is_what_it_is_stored_as() {
+        for deed in [
+            Deed::Linked,
+            Deed::LinkRefusedTaken,
+            Deed::Unlinked,
+            Deed::RemovedAtRing,
+            Deed::DeviceAdded,
+            Deed::DeviceRemoved,
+            Deed::Exported,
+            Deed::Erased,
+        ] {
+            assert_eq!(serde_json::to_value(deed).unwrap(), deed.as_str());
+        }
+    }
 
     #[test]
     fn what_is_written_twice_has_one_id_and_each_part_tells_entries_apart() {

@@ -111,16 +111,7 @@ impl Reels {
     ) -> Result<Receipt, ArchiveError> {
         // The semaphore is never closed.
         let _permit = self.films.acquire().await;
-        let mut film = Film {
-            archive: &self.archive,
-            key,
-            content_type,
-            waiting: BytesMut::from(&start[..]),
-            upload: None,
-            sent: Vec::new(),
-            hash: Sha256::new(),
-            bytes: 0,
-        };
+        let mut film = Film::new(&self.archive, key, content_type, start);
         let joined = self.pour(&mut film, keys).await;
         match joined {
             Ok(()) => film.end().await,
@@ -141,8 +132,8 @@ impl Reels {
     }
 }
 
-/// A film in the making.
-struct Film<'a> {
+/// An object in the making, which is a film mostly: it grows by pieces of any size, and a part at the most is held in memory.
+pub(crate) struct Film<'a> {
     archive: &'a Archive,
     key: &'a str,
     content_type: &'a str,
@@ -154,8 +145,21 @@ struct Film<'a> {
     bytes: u64,
 }
 
-impl Film<'_> {
-    async fn push(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
+impl<'a> Film<'a> {
+    pub(crate) fn new(archive: &'a Archive, key: &'a str, content_type: &'a str, start: &[u8]) -> Self {
+        Self {
+            archive,
+            key,
+            content_type,
+            waiting: BytesMut::from(start),
+            upload: None,
+            sent: Vec::new(),
+            hash: Sha256::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(crate) async fn push(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
         self.waiting.extend_from_slice(bytes);
         while self.waiting.len() >= PART_BYTES {
             let part = self.waiting.split_to(PART_BYTES).freeze();
@@ -175,7 +179,7 @@ impl Film<'_> {
         Ok(())
     }
 
-    async fn end(mut self) -> Result<Receipt, ArchiveError> {
+    pub(crate) async fn end(mut self) -> Result<Receipt, ArchiveError> {
         let rest = std::mem::take(&mut self.waiting).freeze();
         if self.upload.is_none() {
             self.count(&rest);
@@ -194,7 +198,7 @@ impl Film<'_> {
         Ok(self.receipt())
     }
 
-    async fn abort(self) {
+    pub(crate) async fn abort(self) {
         if let Some(upload) = self.upload {
             upload.abort().await;
         }

@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use ring_partner::devices::{Device, DeviceId};
 use ring_partner::users::AccountId;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Change, Gone, Known, LISTING, Mark, Told, listed};
 use crate::edge::table::{self, Key, StoreError, Table, number, text};
@@ -17,6 +17,12 @@ use crate::policy::store::Policies;
 
 /// The most devices of one account.
 const MOST_DEVICES: usize = 1_000;
+
+/// The devices that an account had once.
+#[derive(Serialize, Deserialize)]
+struct PastRow {
+    device_ids: Vec<DeviceId>,
+}
 
 /// The table of devices.
 #[derive(Clone, Debug)]
@@ -158,9 +164,30 @@ impl Devices {
         }
     }
 
-    /// Forgets all devices of an account.
+    /// The ids of all devices that an account ever had, also of those that were forgotten with its link.
+    pub async fn ids_ever_of_account(&self, account: &AccountId) -> Result<Vec<DeviceId>, StoreError> {
+        let past: Option<PastRow> = self.table.get(&past_row(account)).await?;
+        let mut ids = past.map(|past| past.device_ids).unwrap_or_default();
+        let known = self.ever_of_account(account).await?;
+        ids.extend(known.into_iter().map(|known| known.device_id));
+        ids.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// Forgets which devices an account had once.
+    pub async fn forget_past(&self, account: &AccountId) -> Result<(), StoreError> {
+        self.table.delete(&past_row(account)).await
+    }
+
+    /// Forgets all devices of an account. Their ids stay, so that what was recorded of them can be found.
     pub async fn forget_account(&self, account: &AccountId) -> Result<(), StoreError> {
         let known = self.ever_of_account(account).await?;
+        let device_ids = self.ids_ever_of_account(account).await?;
+        if !device_ids.is_empty() {
+            let past = table::row(&past_row(account), &PastRow { device_ids })?;
+            self.table.put(past).send().await?;
+        }
         let rows: Vec<_> = known
             .iter()
             .map(|known| device_row(account, &known.device_id))
@@ -268,6 +295,10 @@ fn ids(update: Update, account: &AccountId, device: &DeviceId) -> Update {
 
 pub(crate) fn account_pk(account: &AccountId) -> String {
     format!("account#{account}")
+}
+
+fn past_row(account: &AccountId) -> Key {
+    Key::new(account_pk(account), "past")
 }
 
 pub(crate) fn device_row(account: &AccountId, device: &DeviceId) -> Key {

@@ -2,7 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 
@@ -11,12 +12,23 @@ pub const MOST: usize = 100;
 const USUAL: usize = 50;
 
 /// One page, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{T}Page")]
 pub struct Page<T> {
     /// What is on it.
     pub items: Vec<T>,
     /// The cursor of the next page, or null on the last.
     pub next: Option<String>,
+}
+
+/// Which page is asked for.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct Paging {
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+    /// The most items of a page; 50 unless told.
+    #[schemars(with = "Option<u32>", range(min = 1, max = 100))]
+    pub limit: Option<String>,
 }
 
 /// `limit` as asked for: 1 to 100, 50 unless told.

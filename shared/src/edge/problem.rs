@@ -3,6 +3,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Every problem that an answer of ours can name. Their meaning never changes.
@@ -42,6 +43,10 @@ pub enum ProblemType {
     UnsupportedMediaType,
     /// The offer of a live session can't be used.
     UnusableOffer,
+    /// The request that an `Idempotency-Key` names is another one.
+    IdempotencyKeyReused,
+    /// The request that an `Idempotency-Key` names is still under way.
+    RequestUnderWay,
     /// Too many requests of this user.
     RateLimited,
     /// Our fault.
@@ -54,7 +59,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// All of them, for tests and documents.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidRequest,
         Self::SignatureInvalid,
         Self::LinkTimeInvalid,
@@ -72,6 +77,8 @@ impl ProblemType {
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::UnusableOffer,
+        Self::IdempotencyKeyReused,
+        Self::RequestUnderWay,
         Self::RateLimited,
         Self::Internal,
         Self::RingUnavailable,
@@ -146,6 +153,16 @@ impl ProblemType {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "The offer can't be used",
             ),
+            Self::IdempotencyKeyReused => (
+                "idempotency-key-reused",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The Idempotency-Key is another request's",
+            ),
+            Self::RequestUnderWay => (
+                "request-under-way",
+                StatusCode::CONFLICT,
+                "The request that this repeats is under way",
+            ),
             Self::RateLimited => ("rate-limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
             Self::Internal => (
                 "internal",
@@ -171,6 +188,18 @@ impl ProblemType {
         self.row().0
     }
 
+    /// What a problem of this type says.
+    pub(super) fn document<'a>(self, detail: Option<&'a str>, errors: &'a [FieldError]) -> Document<'a> {
+        let (name, status, title) = self.row();
+        Document {
+            r#type: format!("/problems/{name}"),
+            title,
+            status: status.as_u16(),
+            detail,
+            errors,
+        }
+    }
+
     /// The HTTP status.
     #[must_use]
     pub fn status(self) -> StatusCode {
@@ -178,8 +207,26 @@ impl ProblemType {
     }
 }
 
+/// A problem document (RFC 9457).
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct Document<'a> {
+    /// `/problems/` and the problem's name, which is stable.
+    r#type: String,
+    /// What it means, for people.
+    title: &'a str,
+    /// The status of the answer.
+    status: u16,
+    /// What is known about this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    /// The fields that can't be used: there is at least one with `invalid-request`.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
 /// One field that can't be used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldError {
     /// A JSON Pointer into the body (RFC 6901), or `?name` for a query parameter.
     pub pointer: String,
@@ -194,7 +241,7 @@ pub struct Problem {
     detail: Option<String>,
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u64>,
-    allow: Option<&'static str>,
+    allow: Option<String>,
 }
 
 impl Problem {
@@ -244,9 +291,9 @@ impl Problem {
 
     /// A method that this route does not have; `allow` names those it has.
     #[must_use]
-    pub fn method_not_allowed(allow: &'static str) -> Self {
+    pub fn method_not_allowed(allow: impl Into<String>) -> Self {
         Self {
-            allow: Some(allow),
+            allow: Some(allow.into()),
             ..Self::new(ProblemType::MethodNotAllowed)
         }
     }
@@ -260,25 +307,8 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Document<'a> {
-            r#type: String,
-            title: &'a str,
-            status: u16,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            detail: Option<&'a str>,
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            errors: &'a [FieldError],
-        }
-
-        let (name, status, title) = self.kind.row();
-        let document = Document {
-            r#type: format!("/problems/{name}"),
-            title,
-            status: status.as_u16(),
-            detail: self.detail.as_deref(),
-            errors: &self.errors,
-        };
+        let document = self.kind.document(self.detail.as_deref(), &self.errors);
+        let status = self.kind.status();
         let mut response = (status, axum::Json(document)).into_response();
         let headers = response.headers_mut();
         headers.insert(
@@ -289,8 +319,8 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(allow) = self.allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
+            headers.insert(header::ALLOW, allow);
         }
         response
     }

@@ -234,7 +234,7 @@ impl<C: Counters> Quota<C> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -245,12 +245,17 @@ mod tests {
     }
 
     #[derive(Clone, Debug, Default)]
-    struct Memory {
+    pub(crate) struct Memory {
         counts: Arc<Mutex<BTreeMap<String, Places>>>,
         asked: Arc<Mutex<usize>>,
     }
 
     impl Memory {
+        /// How often it was asked for a place.
+        pub(crate) fn asked(&self) -> usize {
+            *self.asked.lock().unwrap()
+        }
+
         fn count<T>(&self, key: &str, change: impl FnOnce(&mut Places) -> T) -> T {
             change(self.counts.lock().unwrap().entry(key.to_owned()).or_default())
         }

@@ -15,10 +15,14 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::builders::{DeleteBuilder, PutBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use backon::{ExponentialBuilder, Retryable as _};
-use serde::Serialize;
+use futures_util::future::try_join_all;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::aws::Cause;
+
+/// How many rows of a partition are deleted at once.
+const FORGOTTEN_TOGETHER: usize = 50;
 
 /// A row as DynamoDB has it.
 pub type Item = HashMap<String, AttributeValue>;
@@ -176,6 +180,28 @@ impl Table {
             .expression_attribute_values(":pk", text(pk))
             .consistent_read(true);
         collect(query, most).await
+    }
+
+    /// Deletes all rows of one partition.
+    pub async fn forget_partition(&self, pk: &str) -> Result<(), StoreError> {
+        #[derive(Deserialize)]
+        struct Keys {
+            sk: String,
+        }
+        let query = self
+            .query()
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", text(pk))
+            .projection_expression("sk")
+            .consistent_read(true);
+        loop {
+            let keys: Vec<Keys> = collect(query.clone(), FORGOTTEN_TOGETHER).await?;
+            let rows: Vec<_> = keys.iter().map(|keys| Key::new(pk, &keys.sk)).collect();
+            try_join_all(rows.iter().map(|row| self.delete(row))).await?;
+            if keys.len() < FORGOTTEN_TOGETHER {
+                return Ok(());
+            }
+        }
     }
 
     /// The put of a transaction.

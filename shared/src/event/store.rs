@@ -2,6 +2,8 @@
 //! while it is parked; and, once it is done, as a row of its device's history. No index: what an event costs is two writes.
 
 use aws_config::SdkConfig;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::Select;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -14,6 +16,8 @@ use crate::edge::table::{self, Item, Key, StoreError, Table, Write, number, row,
 
 /// The most parked events that one account's link releases at once; the next listing releases more.
 const MOST_PARKED: usize = 1_000;
+/// How many events are forgotten together.
+const FORGOTTEN_TOGETHER: usize = 8;
 /// The most repeats of one event that are looked at.
 const MOST_REPEATS: usize = 100;
 
@@ -82,7 +86,39 @@ impl Events {
         Ok(all)
     }
 
+    /// How many events of a device there are in this span; what lies before a position is not told apart.
+    pub async fn count(&self, device: &str, span: &Span) -> Result<usize, StoreError> {
+        let Some(query) = self.query_of(device, span) else {
+            return Ok(0);
+        };
+        let query = query.select(Select::Count);
+        let (mut count, mut from) = (0, None);
+        loop {
+            let page = query.clone().set_exclusive_start_key(from).send().await?;
+            count += usize::try_from(page.count).unwrap_or(0);
+            from = page.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
     async fn of_device(&self, device: &str, span: &Span, most: usize) -> Result<Vec<Past>, StoreError> {
+        let Some(query) = self.query_of(device, span) else {
+            return Ok(Vec::new());
+        };
+        // BETWEEN includes its end, and the last item of the page before is not part of this one.
+        let found: Vec<Past> = table::collect(query, most + 1).await?;
+        let before = span.before.as_deref();
+        Ok(found
+            .into_iter()
+            .filter(|past| before != Some(&past.place().position))
+            .take(most)
+            .collect())
+    }
+
+    /// The query of a device's events in this span, newest first; none where the span is empty.
+    fn query_of(&self, device: &str, span: &Span) -> Option<QueryFluentBuilder> {
         let from = span.from.map_or(0, Timestamp::as_millisecond);
         // '$' is the character after '#': the position behind all of that millisecond.
         let to = span
@@ -90,7 +126,7 @@ impl Events {
             .map_or_else(|| "9".to_owned(), |to| format!("{:015}$", to.as_millisecond()));
         let to = span.before.as_ref().filter(|before| **before < to).unwrap_or(&to);
         if format!("{from:015}") > *to {
-            return Ok(Vec::new());
+            return None;
         }
         let mut query = self
             .table
@@ -108,14 +144,48 @@ impl Events {
                 .expression_attribute_names("#type", "type")
                 .expression_attribute_values(":type", text(kind));
         }
-        // BETWEEN includes its end, and the last item of the page before is not part of this one.
-        let found: Vec<Past> = table::collect(query, most + 1).await?;
-        let before = span.before.as_deref();
-        Ok(found
-            .into_iter()
-            .filter(|past| before != Some(&past.place().position))
-            .take(most)
-            .collect())
+        Some(query)
+    }
+
+    /// Forgets the events of a history that were received before this time, each with its marker and its repeats, at most
+    /// `most` of them. Whether these were all.
+    pub async fn forget_before(&self, history: &str, before: Timestamp, most: usize) -> Result<bool, StoreError> {
+        let query = self
+            .table
+            .query()
+            .key_condition_expression("pk = :history")
+            .filter_expression("received_at < :before")
+            .expression_attribute_values(":history", text(history))
+            .expression_attribute_values(":before", text(before.to_string()));
+        let found: Vec<Past> = table::collect(query, most).await?;
+        for together in found.chunks(FORGOTTEN_TOGETHER) {
+            try_join_all(
+                together
+                    .iter()
+                    .map(|past| self.table.forget_partition(past.event_id.as_str())),
+            )
+            .await?;
+            // The row last: it is what the marker is found by.
+            let rows: Vec<_> = together.iter().map(|past| place_key(&past.place())).collect();
+            try_join_all(rows.iter().map(|row| self.table.delete(row))).await?;
+        }
+        Ok(found.len() < most)
+    }
+
+    /// Forgets the events that wait for an account to be linked, or for one of its devices to be known.
+    pub async fn forget_parked<'d>(
+        &self,
+        account: &AccountId,
+        devices: impl Iterator<Item = &'d str>,
+    ) -> Result<(), StoreError> {
+        let of_devices = devices.map(|device| format!("parked#device#{device}"));
+        for under in of_devices.chain([format!("parked#account#{account}")]) {
+            for event_id in self.parked_under(&under).await? {
+                self.table.forget_partition(event_id.as_str()).await?;
+            }
+            self.table.forget_partition(&under).await?;
+        }
+        Ok(())
     }
 
     /// What repeats of an event there were that were not the same to the letter.

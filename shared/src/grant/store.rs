@@ -114,7 +114,7 @@ impl GrantTable {
             .expression_attribute_values(":life", serde_dynamo::to_attribute_value(&grant.life)?)
             .expression_attribute_values(":to", number(grant.life_version))
             .expression_attribute_values(":from", number(grant.life_version - 1));
-        if let Some(account) = &grant.account_id {
+        if let (Some(account), Some(_)) = (&grant.account_id, &grant.tokens) {
             set.push("account_id = :account");
             update = update.expression_attribute_values(":account", text(account.as_str()));
         }
@@ -122,7 +122,8 @@ impl GrantTable {
             (_, None) => {
                 let gone = (now + signed(TOMBSTONE_FOR)).as_second();
                 set.push("expires_at = :gone");
-                remove.extend(["tokens", "lease"]);
+                // What stays for a while says that it is over, and not whose it was.
+                remove.extend(["tokens", "lease", "account_id"]);
                 update = update.expression_attribute_values(":gone", number(gone));
             }
             // A pair that was renewed meanwhile is not the one that was refused.

@@ -23,6 +23,8 @@ use crate::grant::store::{GrantTable, due_in, due_partitions, due_shard_of, get_
 const HALF_WAY: &str = "half-way";
 /// The most links of one user.
 const MOST_LINKS: usize = 100;
+/// The most accounts that a user had linked once.
+const MOST_PAST: usize = 1_000;
 /// A used nonce is remembered for longer than it could be used: 600 s (Ring: Nonce Technical Reference).
 const NONCE_REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
 
@@ -30,6 +32,19 @@ const NONCE_REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
 struct Pointer {
     link_id: String,
     account_id: AccountId,
+}
+
+/// An account that a user had linked once.
+#[derive(Serialize, Deserialize)]
+struct PastRow {
+    account_id: AccountId,
+}
+
+/// A nonce that a user has used, by the partition of its row.
+#[derive(Serialize, Deserialize)]
+struct UseRow {
+    nonce: String,
+    expires_at: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,6 +111,21 @@ impl LinkTable {
             .collect())
     }
 
+    /// The accounts that a user had linked once: what was recorded of them may still be there.
+    pub async fn past_of(&self, user_id: &str) -> Result<Vec<AccountId>, StoreError> {
+        let rows: Vec<PastRow> = self.table.partition(&past_partition(user_id), MOST_PAST).await?;
+        Ok(rows.into_iter().map(|row| row.account_id).collect())
+    }
+
+    /// Forgets which accounts a user had linked once, and by which nonces.
+    pub async fn forget_past(&self, user_id: &str) -> Result<(), StoreError> {
+        let uses: Vec<UseRow> = self.table.partition(&uses_partition(user_id), MOST_PAST).await?;
+        let nonces = uses.iter().map(|used| self.table.forget_partition(&used.nonce));
+        try_join_all(nonces).await?;
+        self.table.forget_partition(&uses_partition(user_id)).await?;
+        self.table.forget_partition(&past_partition(user_id)).await
+    }
+
     /// The put of a link, for its condition to be added.
     fn put(&self, link: &Link, due: Option<Timestamp>) -> Result<PutBuilder, StoreError> {
         // The daily listings of many must not stand before what is left half-way.
@@ -116,6 +146,16 @@ impl LinkTable {
     }
 
     /// The write of a used nonce: its first user is its only one.
+    /// That a user has used a nonce: by this its row is found, when all that there is of them goes.
+    fn write_use(&self, nonce: &Nonce, used: &UsedNonce, now: Timestamp) -> Result<Write, StoreError> {
+        let Key { pk: nonce, .. } = nonce_key(nonce);
+        let use_key = Key::new(uses_partition(&used.user_id), &nonce);
+        let expires_at = (now + signed(NONCE_REMEMBERED_FOR)).as_second();
+        Ok(Write::put(
+            self.table.put_in(row(&use_key, &UseRow { nonce, expires_at })?),
+        ))
+    }
+
     fn write_nonce(&self, nonce: &Nonce, used: &UsedNonce, now: Timestamp) -> Result<Write, StoreError> {
         let row_of_nonce = NonceRow {
             used: used.clone(),
@@ -191,9 +231,18 @@ impl Links for LinkLedger {
                     };
                     writes.push(Write::put(self.table().put_in(row(&pointer_key(link), &pointer)?)));
                 }
-                Change::Take(link) => writes.push(Write::delete(self.table().delete_in(&pointer_key(link)))),
-                Change::Use(nonce, used) => writes.push(self.links.write_nonce(nonce, used, now)?),
-                Change::Audit(entry) => writes.push(self.audit.write_of(entry)?),
+                Change::Take(link) => {
+                    writes.push(Write::delete(self.table().delete_in(&pointer_key(link))));
+                    let past = PastRow {
+                        account_id: link.account_id.clone(),
+                    };
+                    writes.push(Write::put(self.table().put_in(row(&past_key(link), &past)?)));
+                }
+                Change::Use(nonce, used) => {
+                    writes.push(self.links.write_nonce(nonce, used, now)?);
+                    writes.push(self.links.write_use(nonce, used, now)?);
+                }
+                Change::Audit(entry) => writes.push(self.audit.write_of(entry).await?),
             }
         }
         self.table().together(writes).await
@@ -230,6 +279,18 @@ fn account_key(account: &AccountId) -> Key {
 
 fn pointer_key(link: &Link) -> Key {
     Key::new(format!("user#{}", link.user_id), format!("link#{}", link.id))
+}
+
+fn uses_partition(user_id: &str) -> String {
+    format!("uses#{user_id}")
+}
+
+fn past_partition(user_id: &str) -> String {
+    format!("past#{user_id}")
+}
+
+fn past_key(link: &Link) -> Key {
+    Key::new(past_partition(&link.user_id), format!("account#{}", link.account_id))
 }
 
 /// A nonce is kept as a hash: while it is young it opens an account.

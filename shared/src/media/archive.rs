@@ -1,10 +1,11 @@
 //! The bucket. A medium is streamed into it in bounded memory: a small one in one put, a large one in parts, and a broken
 //! one leaves nothing under its key. Beside each lies its description, as JSON.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -15,7 +16,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::stem;
 use crate::edge::aws::Cause;
+use crate::edge::clock;
 
+/// So many versions are deleted at once.
+const DELETED_AT_ONCE: usize = 8;
 /// The size of a part. S3 takes parts of 5 MiB and more, and 10,000 of them.
 const PART_BYTES: usize = 8 * 1024 * 1024;
 /// So many parts are on their way at once, while one more is filled: what is held in memory is bounded by these.
@@ -104,9 +108,15 @@ impl Archive {
         self.put(&beside(key), "application/json", json.into()).await
     }
 
-    /// A URL under which the object can be read for five minutes, by whoever has it.
+    /// A URL under which the object can be read for four minutes at least and five at the most, by whoever has it. Within a
+    /// minute it is the same, so that an answer with it can be known again.
     pub async fn presigned(&self, key: &str) -> Result<String, ArchiveError> {
-        let config = PresigningConfig::expires_in(PRESIGNED_FOR).map_err(unavailable)?;
+        let minute = clock::now().as_second().div_euclid(60).unsigned_abs() * 60;
+        let config = PresigningConfig::builder()
+            .start_time(SystemTime::UNIX_EPOCH + Duration::from_secs(minute))
+            .expires_in(PRESIGNED_FOR)
+            .build()
+            .map_err(unavailable)?;
         let request = self
             .client
             .get_object()
@@ -130,6 +140,56 @@ impl Archive {
             }
         }
         Ok(())
+    }
+
+    /// An object, read as it comes, and how many bytes it has; `None`: there is none.
+    pub async fn read(
+        &self,
+        key: &str,
+    ) -> Result<Option<(u64, impl Stream<Item = Result<Bytes, ArchiveError>> + Unpin)>, ArchiveError> {
+        let get = self.client.get_object().bucket(&self.bucket).key(key);
+        let answer = match get.send().await {
+            Ok(answer) => answer,
+            Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
+            Err(error) => return Err(unavailable(error)),
+        };
+        let length = answer.content_length.and_then(|length| u64::try_from(length).ok());
+        let body = stream::unfold(answer.body, |mut body| async move {
+            let next = body.next().await?;
+            Some((next.map_err(unavailable), body))
+        });
+        Ok(Some((length.unwrap_or(0), Box::pin(body))))
+    }
+
+    /// Deletes everything whose key begins so, in all versions: nothing brings it back.
+    pub async fn erase(&self, prefix: &str) -> Result<(), ArchiveError> {
+        loop {
+            let list = self.client.list_object_versions().bucket(&self.bucket).prefix(prefix);
+            let page = list.send().await.map_err(unavailable)?;
+            let versions = page
+                .versions()
+                .iter()
+                .map(|version| (version.key(), version.version_id()));
+            let markers = page
+                .delete_markers()
+                .iter()
+                .map(|marker| (marker.key(), marker.version_id()));
+            let each = versions
+                .chain(markers)
+                .filter_map(|(key, version)| Some((key?, version?)));
+            stream::iter(each)
+                .map(|(key, version)| async move {
+                    let delete = self.client.delete_object().bucket(&self.bucket).key(key);
+                    delete.version_id(version).send().await.map_err(unavailable)
+                })
+                .buffer_unordered(DELETED_AT_ONCE)
+                .try_for_each(|_| async { Ok(()) })
+                .await?;
+            // What was listed is gone: what is left is listed from the beginning.
+            if !page.is_truncated().unwrap_or(false) {
+                return Ok(());
+            }
+        }
     }
 
     pub(crate) async fn put(&self, key: &str, content_type: &str, body: Bytes) -> Result<(), ArchiveError> {

@@ -10,6 +10,7 @@ use ring_partner::media::{ClipRequest, ImageFormat, ImageOptions, Resolution, Sn
 use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
+use crate::account::{Collection, Erasure};
 use crate::capture::session::{Close, CloseAll};
 use crate::edge::bus::Announcement;
 use crate::edge::clock::signed;
@@ -399,6 +400,16 @@ pub enum Job {
     Close {
         /// Which one.
         close_session: Close,
+    },
+    /// A part of what there is of somebody who is to be erased.
+    Erase {
+        /// Which part.
+        erase: Box<Erasure>,
+    },
+    /// An archive of all that there is of somebody.
+    Export {
+        /// Of what.
+        export: Box<Collection>,
     },
     /// The live sessions of a device that went.
     CloseAll {

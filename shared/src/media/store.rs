@@ -324,6 +324,16 @@ impl Media {
         self.table.delete(&deleted_key(&deleted.deleted_medium)).await
     }
 
+    /// Forgets a medium, and whatever else is kept under its id.
+    pub async fn forget_all_of(&self, id: &MediumId) -> Result<(), StoreError> {
+        self.table.forget_partition(id.as_str()).await
+    }
+
+    /// Forgets what is kept of a device beside its media: what waits for it, whether it is captured, when they are purged.
+    pub async fn forget_device(&self, account: &AccountId, device: &DeviceId) -> Result<(), StoreError> {
+        self.table.forget_partition(&device_key(account, device)).await
+    }
+
     /// The media of a device, newest first, those behind the position `before`.
     pub async fn of_device(
         &self,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ring_partner::devices::{Configurations, Toggle};
 use ring_partner::webhook::EventKind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::device::Known;
@@ -24,12 +25,17 @@ const LONGEST_SUBTYPE: usize = 64;
 const DEFAULT: &str = "default";
 
 /// What is done by itself at one device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(example = serde_json::json!({
+    "on": { "motion_detected": { "human": ["snapshot", "clip"], "default": [] }, "button_press": ["capture"] },
+    "duration": 30000, "audio": false, "notify": true, "privacy_zones": "obscure",
+}))]
 pub struct Policy {
     /// When what happens.
     pub on: On,
     /// How long clips and captures are, in milliseconds.
+    #[schemars(range(min = 1_000, max = 900_000))]
     pub duration: i64,
     /// Whether clips and captures have sound.
     pub audio: bool,
@@ -52,7 +58,7 @@ impl Default for Policy {
 }
 
 /// What is asked for on what.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct On {
     /// On motion, by its sub-type; `default` is for all that are not named.
@@ -62,7 +68,7 @@ pub struct On {
 }
 
 /// One thing that is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// A still of that moment.
@@ -87,7 +93,7 @@ impl Action {
 
 /// What is done about privacy zones, from the loosest to the strictest. Ring: Configurations, "always obscure or avoid
 /// processing areas marked as privacy zones".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PrivacyZones {
     /// All is shown as it was recorded: the company states that the devices burn their zones in.

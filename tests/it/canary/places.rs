@@ -144,7 +144,7 @@ impl Places {
 }
 
 /// Names and values of a row, whatever their types.
-fn fields(row: &HashMap<String, AttributeValue>) -> String {
+pub(crate) fn fields(row: &HashMap<String, AttributeValue>) -> String {
     row.iter()
         .map(|(name, value)| format!("{name} {}\n", text(value)))
         .collect()

@@ -14,6 +14,7 @@ use shared::edge::clock;
 use shared::media::{CaptureRequest, Medium, MediumId, Request};
 use tokio::process::{Child, Command};
 
+use crate::api::Operation;
 use crate::media::message_comes;
 use crate::traps::{leaving_none_open, only_device};
 
@@ -127,6 +128,7 @@ fn a_capture_plays_by_its_playlist_for_its_user_alone_and_deleted_leaves_nothing
             &playlist,
         )?;
         let list = playlist.body.as_str().unwrap_or_default();
+        Operation::of("getPlaylist").may_answer(playlist.status, &playlist.headers, list);
         claim(
             list.starts_with("#EXTM3U\n") && list.ends_with("#EXT-X-ENDLIST\n"),
             "it is whole",
