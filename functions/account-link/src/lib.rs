@@ -374,9 +374,11 @@ fn routes() -> Routes<Arc<App>> {
 #[serde(deny_unknown_fields)]
 #[schemars(example = serde_json::json!({ "nonce": "m0hVxkW1rV7Gx0jQpD0Yw3XlGJ0y8o3Zb1cFv6qk2sE", "time": "1770989995231" }))]
 struct LinkRequest {
-    /// As it stands in the URL.
+    /// As it stands in the URL: 32 bytes in URL-safe Base64, without padding.
+    #[schemars(regex(pattern = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"))]
     nonce: String,
     /// Epoch milliseconds, as they stand in the URL.
+    #[schemars(regex(pattern = "^[0-9]{1,14}$"))]
     time: String,
 }
 

@@ -115,6 +115,7 @@ pub(crate) struct Filter {
     /// Those that came with this link.
     link: Option<String>,
     /// `next` of the page before.
+    #[schemars(with = "Option<page::Cursor>")]
     cursor: Option<String>,
     /// The most items of a page; 50 unless told.
     #[schemars(with = "Option<u32>", range(min = 1, max = 100))]

@@ -65,6 +65,7 @@ pub(crate) struct Asked {
     /// Ring's word for what happened.
     r#type: Option<String>,
     /// `next` of the page before.
+    #[schemars(with = "Option<page::Cursor>")]
     cursor: Option<String>,
     /// The most items of a page; 50 unless told.
     #[schemars(with = "Option<u32>", range(min = 1, max = 100))]

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use ring_partner::media::{AudioOptions, ClipRequest, ImageOptions, Resolution, SnapshotRequest, VideoOptions};
+use ring_partner::object;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::device::Known;
@@ -29,7 +30,7 @@ const LATEST_WITHIN: SignedDuration = SignedDuration::from_hours(24);
     "reason": null, "requested": { "timestamp": 1770989995231_i64, "duration": 30000 },
     "actual": { "timestamp": 1770989995000_i64, "duration": 29800 }, "origin": "recording", "partial": false,
     "stale": false, "codec": "avc", "resolution": { "width": 1920, "height": 1080 }, "privacy_zones": "none", "bytes": 1834021,
-    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "thumbnail": null,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "parts": [], "thumbnail": null,
     "url": "https://example.com/clip.mp4", "ring_request_id": "5f2c",
 }))]
 pub(crate) struct MediumView {
@@ -195,15 +196,22 @@ impl MediumView {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "ClipRequest", example = serde_json::json!({ "timestamp": 1770989995231_i64, "duration": 30000 }))]
+// A clip that is recorded first begins when it is recorded, and is no longer than a live session.
+#[schemars(rename = "ClipRequest", extend(
+    "if" = { "required": ["record"], "properties": { "record": { "const": true } } },
+    "then" = { "properties": { "duration": { "maximum": 60_000 } } },
+    "else" = { "required": ["timestamp"], "properties": { "timestamp": { "type": "integer" } } },
+), example = serde_json::json!({ "timestamp": 1770989995231_i64, "duration": 30000 }))]
 pub(crate) struct ClipBody {
     /// Where it begins, in epoch milliseconds; with `record` it is when the recording begins, and left out.
     timestamp: Option<i64>,
     /// How long it is, in milliseconds.
     #[schemars(range(min = 1, max = 900_000))]
     duration: i64,
+    #[serde(default, deserialize_with = "object::optional")]
     #[schemars(with = "Option<ring_shapes::VideoOptions>")]
     video_options: Option<VideoOptions>,
+    #[serde(default, deserialize_with = "object::optional")]
     #[schemars(with = "Option<ring_shapes::AudioOptions>")]
     audio_options: Option<AudioOptions>,
     /// Whether a live session is to be held first, so that there is footage.
@@ -270,6 +278,7 @@ pub(crate) struct SnapshotBody {
     start_timestamp: Option<i64>,
     /// Where it ends; now unless told.
     end_timestamp: Option<i64>,
+    #[serde(default, deserialize_with = "object::optional")]
     #[schemars(with = "Option<ring_shapes::ImageOptions>")]
     image_options: Option<ImageOptions>,
 }

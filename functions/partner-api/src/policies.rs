@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use ring_partner::object;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use shared::device::Known;
@@ -40,13 +41,17 @@ pub(crate) async fn set(
 /// A policy for many: either `devices` or `link` names them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "PolicyForMany", example = serde_json::json!({ "link": "lnk_3", "policy": { "on": { "button_press": ["clip"] } } }))]
+#[schemars(rename = "PolicyForMany", extend("oneOf" = [
+    { "required": ["devices"], "properties": { "devices": { "type": "array" }, "link": { "type": "null" } } },
+    { "required": ["link"], "properties": { "link": { "type": "string" }, "devices": { "type": "null" } } },
+]), example = serde_json::json!({ "link": "lnk_3", "policy": { "on": { "button_press": ["clip"] } } }))]
 pub(crate) struct Many {
     /// These.
     #[schemars(length(min = 1, max = 100))]
     devices: Option<Vec<String>>,
     /// All of this link, those that come later too.
     link: Option<String>,
+    #[serde(deserialize_with = "object::required")]
     policy: Policy,
 }
 

@@ -125,6 +125,7 @@ pub(crate) enum Codec {
 #[derive(JsonSchema)]
 pub(crate) struct AudioOptions {
     /// Whether there is any.
+    #[schemars(default)]
     audio_enabled: bool,
 }
 

@@ -128,7 +128,7 @@ pub(crate) fn of_signed_in() -> Routes<Arc<App>> {
                 .answers::<MediumView>(202, "The medium, which will be fetched")
                 .with_location()
                 .problems(&body)
-                .problems(&[PrivacyZones]),
+                .problems(&[PrivacyZones, DeviceOffline]),
                 post(media::clip),
             )],
         )

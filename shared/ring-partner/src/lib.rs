@@ -13,6 +13,7 @@ pub mod integrations;
 pub mod media;
 pub mod nonce;
 pub mod oauth;
+pub mod object;
 mod opaque;
 pub mod signature;
 pub mod users;

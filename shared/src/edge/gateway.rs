@@ -12,6 +12,7 @@ use lambda_http::RequestExt as _;
 use lambda_http::request::RequestContext;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tower::util::MapRequest;
 
 use super::key;
@@ -146,7 +147,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         if !media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json")) {
             return Err(Problem::new(ProblemType::UnsupportedMediaType).detail("send application/json"));
         }
-        json(&whole(request, MOST_JSON_BYTES).await?).map(JsonBody)
+        let body = whole(request, MOST_JSON_BYTES).await?;
+        // serde takes an array for a struct, too.
+        if body.trim_ascii_start().starts_with(b"[") {
+            return Err(Problem::field("", "invalid type: sequence, expected an object"));
+        }
+        json(&body).map(JsonBody)
     }
 }
 
@@ -161,6 +167,32 @@ pub async fn whole(request: Request, most: usize) -> Result<Bytes, Problem> {
 
 /// Parses JSON; an error names the place by a JSON Pointer.
 pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    as_written(body).or_else(|problem| match with_integers(body) {
+        Some(body) => as_written(&body),
+        None => Err(problem),
+    })
+}
+
+/// The body with `30000.0` as `30000`: to the schemas of the description it is an integer (JSON Schema, 4.2.3), but not to the
+/// parser. `None` if there is no such number.
+fn with_integers(body: &[u8]) -> Option<Vec<u8>> {
+    fn written(value: &mut Value) -> bool {
+        match value {
+            Value::Number(number) => {
+                let whole = number.as_f64().filter(|real| number.is_f64() && real.fract() == 0.0);
+                let integer = whole.and_then(|real| format!("{real:.0}").parse::<i64>().ok());
+                integer.map(|integer| *number = integer.into()).is_some()
+            }
+            Value::Array(items) => items.iter_mut().fold(false, |any, item| written(item) | any),
+            Value::Object(fields) => fields.values_mut().fold(false, |any, field| written(field) | any),
+            Value::Null | Value::Bool(_) | Value::String(_) => false,
+        }
+    }
+    let mut value = serde_json::from_slice(body).ok()?;
+    written(&mut value).then(|| value.to_string().into_bytes())
+}
+
+fn as_written<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());
@@ -226,7 +258,6 @@ mod tests {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Asked {
-        #[expect(dead_code, reason = "only the parsing is under test")]
         timestamp: i64,
         #[expect(dead_code, reason = "only the parsing is under test")]
         options: Option<Options>,
@@ -287,6 +318,21 @@ mod tests {
             "unknown variant, expected `cover` or `contain`",
         );
         check(r#""marker""#, "invalid type: string, expected struct Asked");
+    }
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        for (body, whole) in [
+            (r#"{"timestamp":5.0}"#, Some(5)),
+            (r#"{"timestamp":-1.5e3,"options":{"width":7.0}}"#, Some(-1_500)),
+            (r#"{"timestamp":5.5}"#, None),
+            (r#"{"timestamp":5.0,"options":{"width":0.5}}"#, None),
+            (r#"{"timestamp":1e300}"#, None),
+            (r#"{"timestamp":5.0,"extra":1}"#, None),
+        ] {
+            let parsed = json::<Asked>(body.as_bytes()).ok();
+            assert_eq!(parsed.map(|asked| asked.timestamp), whole, "{body}");
+        }
     }
 
     #[test]

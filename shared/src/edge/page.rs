@@ -10,6 +10,8 @@ use super::problem::Problem;
 /// The most items that one answer carries.
 pub const MOST: usize = 100;
 const USUAL: usize = 50;
+/// The longest cursor: no position in a table is longer than a key of 1,024 bytes.
+const MOST_CURSOR: usize = 1_024;
 
 /// One page, newest first.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -21,10 +23,16 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
+/// `next` of the page before: opaque, and URL-safe Base64 by its letters.
+#[derive(JsonSchema)]
+#[schemars(inline, extend("minLength" = 1, "maxLength" = MOST_CURSOR, "pattern" = "^[A-Za-z0-9_-]+$"))]
+pub struct Cursor(#[expect(dead_code, reason = "a shape of the description")] String);
+
 /// Which page is asked for.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Paging {
     /// `next` of the page before.
+    #[schemars(with = "Option<Cursor>")]
     pub cursor: Option<String>,
     /// The most items of a page; 50 unless told.
     #[schemars(with = "Option<u32>", range(min = 1, max = 100))]
@@ -49,6 +57,9 @@ pub fn cursor(position: &str) -> String {
 /// The position that a cursor of ours stands for.
 pub fn position(cursor: &str) -> Result<String, Problem> {
     let wrong = || Problem::field("?cursor", "a cursor as `next` of an earlier page gave it");
+    if !(1..=MOST_CURSOR).contains(&cursor.len()) {
+        return Err(wrong());
+    }
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| wrong())?;
     String::from_utf8(bytes).map_err(|_| wrong())
 }
@@ -76,7 +87,9 @@ mod tests {
 
     #[test]
     fn a_foreign_cursor_and_a_wild_limit_are_named() {
-        assert!(position("%%%").is_err());
+        for foreign in ["%%%", "", "_w", &"A".repeat(1_028)] {
+            assert!(position(foreign).is_err(), "{foreign}");
+        }
         for asked in ["0", "101", "-1", "ten", ""] {
             assert!(limit(Some(asked)).is_err(), "{asked}");
         }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ring_partner::devices::{Configurations, Toggle};
+use ring_partner::object;
 use ring_partner::webhook::EventKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,7 @@ const DEFAULT: &str = "default";
 }))]
 pub struct Policy {
     /// When what happens.
+    #[serde(deserialize_with = "object::required")]
     pub on: On,
     /// How long clips and captures are, in milliseconds.
     #[schemars(range(min = 1_000, max = 900_000))]
@@ -62,8 +64,11 @@ impl Default for Policy {
 #[serde(deny_unknown_fields, default)]
 pub struct On {
     /// On motion, by its sub-type; `default` is for all that are not named.
+    #[schemars(with = "BTreeMap<String, Vec<Action>>")]
+    #[schemars(extend("maxProperties" = MOST_SUBTYPES, "propertyNames" = { "minLength": 1, "maxLength": LONGEST_SUBTYPE }))]
     pub motion_detected: BTreeMap<String, BTreeSet<Action>>,
     /// On a press of the button.
+    #[schemars(with = "Vec<Action>")]
     pub button_press: BTreeSet<Action>,
 }
 
@@ -158,10 +163,10 @@ impl Policy {
             );
         }
         for subtype in self.on.motion_detected.keys() {
-            if !(1..=LONGEST_SUBTYPE).contains(&subtype.len()) {
+            if !(1..=LONGEST_SUBTYPE).contains(&subtype.chars().count()) {
                 say(
                     "/on/motion_detected".to_owned(),
-                    format!("a sub-type has 1 to {LONGEST_SUBTYPE} bytes"),
+                    format!("a sub-type has 1 to {LONGEST_SUBTYPE} characters"),
                 );
             }
         }

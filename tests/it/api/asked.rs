@@ -14,13 +14,20 @@ use crate::traps::{among_others, only_device};
 /// How many requests of each kind are made of each route.
 const EXAMPLES: &str = "12";
 
+/// What the requests are made from: another seed makes others.
+fn seed() -> String {
+    std::env::var("ASKED_SEED").unwrap_or_else(|_| "1".to_owned())
+}
+
 /// Asks as this user, with these further arguments. What was wrong, if anything was.
 async fn asked(stack: &Stack, token: &str, settings: &str, arguments: &[&str]) -> Result<Option<String>, Failure> {
     let program = Tools::schemathesis(stack.place()).await?;
     let folder = tempfile::tempdir().expect("a folder");
     let document = folder.path().join("openapi.json");
     fs::write(&document, partner_api::DESCRIPTION).expect("the description is written");
+    let settings = format!("hooks = \"hooks\"\n{settings}");
     fs::write(folder.path().join("schemathesis.toml"), settings).expect("the settings are written");
+    fs::write(folder.path().join("hooks.py"), include_str!("hooks.py")).expect("what it can't know is written");
     let mut command = Command::new(program);
     command
         .current_dir(folder.path())
@@ -33,7 +40,7 @@ async fn asked(stack: &Stack, token: &str, settings: &str, arguments: &[&str]) -
         // What a route has no method for, the gateway answers with its own 404.
         .args(["--exclude-checks", "unsupported_method"])
         .args(["--phases", "examples,coverage,fuzzing"])
-        .args(["--max-examples", EXAMPLES, "--seed", "1", "--no-shrink"])
+        .args(["--max-examples", EXAMPLES, "--seed", &seed(), "--no-shrink"])
         .args([
             "--workers",
             "2",
@@ -54,7 +61,15 @@ async fn asked(stack: &Stack, token: &str, settings: &str, arguments: &[&str]) -
 #[test]
 fn whatever_is_asked_the_api_answers_as_its_description_says() {
     among_others(async |stack| {
-        let home = Home::linked(stack, &json!([{ "preset": "doorbell", "live": {} }])).await?;
+        let home = Home::linked(
+            stack,
+            &json!([{
+                "preset": "doorbell", "live": {},
+                // Whatever the description has can be asked for of it.
+                "capabilities": { "video": { "codecs": ["AVC", "HEVC"], "max_resolution": 1080, "ratio": "16:9" } },
+            }]),
+        )
+        .await?;
         let device = only_device(&home).await?;
         // Of some routes the device is there, so that more than its absence is answered.
         let settings = format!(

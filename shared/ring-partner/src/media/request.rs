@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::devices::{Codec, Video};
+use crate::object;
 
 /// The longest clip, in milliseconds.
 const LONGEST_CLIP: i64 = 900_000;
@@ -47,7 +48,11 @@ pub struct VideoOptions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_rate: Option<u32>,
     /// The resolution, 1920×1080 at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "object::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub resolution: Option<Resolution>,
 }
 
@@ -110,7 +115,11 @@ pub struct ImageOptions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<ImageFormat>,
     /// The resolution, 1920×1080 at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "object::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub resolution: Option<Resolution>,
 }
 
