@@ -13,9 +13,9 @@ use crate::edge::table::StoreError;
 use crate::event::store::Events;
 use crate::event::{account_key, device_key};
 use crate::link::store::LinkTable;
-use crate::media::Medium;
 use crate::media::archive::{Archive, ArchiveError};
 use crate::media::store::Media;
+use crate::media::{Medium, stem};
 
 /// How many rows are looked at together.
 const PAGE: usize = 200;
@@ -92,7 +92,7 @@ impl Eraser {
                 self.archive.erase(key).await?;
                 Erased::All
             }
-            Part::Account(holding) => self.account(holding, erasure.requested_at).await?,
+            Part::Account(holding) => self.account(holding, erasure.requested_at, now).await?,
         };
         if erased == Erased::All {
             self.accounts.erased(&erasure.receipt, &erasure.part, now).await?;
@@ -100,7 +100,7 @@ impl Eraser {
         Ok(erased)
     }
 
-    async fn account(&self, holding: &Holding, before: Timestamp) -> Result<Erased, EraseError> {
+    async fn account(&self, holding: &Holding, before: Timestamp, now: Timestamp) -> Result<Erased, EraseError> {
         let account = &holding.account_id;
         let link = self.links.of_account(account).await?;
         // One that is over stays until all that follows from its end is done.
@@ -114,7 +114,7 @@ impl Eraser {
         let shared = link.is_some();
         let mut all = true;
         for device in &holding.device_ids {
-            all &= self.media_of(holding, device, before).await?;
+            all &= self.media_of(holding, device, before, now).await?;
             all &= self.events_in(&device_key(account, device), before).await?;
             if !shared {
                 self.media.forget_device(account, device).await?;
@@ -131,7 +131,13 @@ impl Eraser {
     }
 
     /// Whether all are gone.
-    async fn media_of(&self, holding: &Holding, device: &DeviceId, before: Timestamp) -> Result<bool, EraseError> {
+    async fn media_of(
+        &self,
+        holding: &Holding,
+        device: &DeviceId,
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, EraseError> {
         let mut position: Option<String> = None;
         for _ in 0..MOST_PAGES {
             let found = self
@@ -142,7 +148,7 @@ impl Eraser {
             position = Some(last.position());
             let old = found.into_iter().filter(|medium| medium.requested_at < before);
             stream::iter(old)
-                .map(|medium| self.medium(medium))
+                .map(|medium| self.medium(medium, now))
                 .buffer_unordered(AT_ONCE)
                 .try_collect::<()>()
                 .await?;
@@ -150,13 +156,14 @@ impl Eraser {
         Ok(false)
     }
 
-    /// The row goes first: whoever is fetching it finds that it is gone, and takes the object away again.
-    async fn medium(&self, medium: Medium) -> Result<(), EraseError> {
-        self.media.forget_all_of(&medium.id).await?;
+    /// The row goes first: whoever is fetching it finds that it is gone, and takes the object away again. That its objects are
+    /// to go is kept until they are gone.
+    async fn medium(&self, medium: Medium, now: Timestamp) -> Result<(), EraseError> {
+        self.media.delete(&medium, now).await?;
+        // The object, its parts, what lies beside it, and what was recorded for it.
         let key = medium.object_key();
-        // The object, what lies beside it, and what was recorded for it.
-        let stem = key.rsplit_once('.').map_or(&*key, |(stem, _)| stem);
-        Ok(self.archive.erase(stem).await?)
+        self.archive.erase(stem(&key).trim_end_matches('.')).await?;
+        Ok(self.media.forget_all_of(&medium.id).await?)
     }
 
     /// Whether all are gone.
