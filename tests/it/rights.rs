@@ -69,7 +69,11 @@ fn given(template: &str) -> BTreeSet<Right> {
                 "Resource" => things.push(named(item)),
                 _ => {}
             }
-        } else if let Some(equal) = text.strip_prefix("StringEquals: ").filter(|_| key == "Condition") {
+        } else if let Some(equal) = text
+            .trim_start_matches("ForAllValues:")
+            .strip_prefix("StringEquals: ")
+            .filter(|_| key == "Condition")
+        {
             equal
                 .trim_matches(['{', '}', ' '])
                 .replace('"', "")

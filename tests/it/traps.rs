@@ -82,7 +82,7 @@ async fn must_hold(stack: &Stack, held: Held) {
     }
 }
 
-async fn fault(stack: &Stack, fault: Value) -> Held {
+pub(crate) async fn fault(stack: &Stack, fault: Value) -> Held {
     stack
         .ring()
         .order(Method::POST, "faults", Some(&fault))
@@ -242,14 +242,27 @@ fn trap_16_unlinking_deletes_both_tokens_and_hides_the_account() {
         let device = only_device(&home).await?;
         let links = home.call(Method::GET, "/v1/links", None).await?;
         let link = links.body["items"][0]["id"].as_str().expect("a link").to_owned();
+        let mut grants = rows_about(stack, "grant", &home.account).await?;
+        grants.retain(|row| row.contains_key("tokens"));
+        assert_eq!(grants.len(), 1, "{grants:?}");
+        let grant = grants[0]["pk"].as_s().expect("a text");
         let gone = home.call(Method::DELETE, &format!("/v1/links/{link}"), None).await?;
         gone.must_be(StatusCode::NO_CONTENT, "the account is unlinked")?;
 
-        let kept = rows_about(stack, "grant", &home.account).await?;
+        assert!(rows_about(stack, "grant", &home.account).await?.is_empty());
+        let mut kept = rows_about(stack, "grant", grant).await?;
+        kept.retain(|row| row["pk"] == grants[0]["pk"]);
         assert_eq!(kept.len(), 1, "a tombstone: {kept:?}");
         assert!(!kept[0].contains_key("tokens"), "both tokens are deleted");
         assert!(kept[0].contains_key("expires_at"), "the tombstone goes in the end");
-        assert!(rows_about(stack, "device", &home.account).await?.is_empty());
+        let of_devices = rows_about(stack, "device", &home.account).await?;
+        let ids_alone = ["pk", "sk", "device_ids"];
+        assert!(
+            of_devices
+                .iter()
+                .all(|row| row.keys().all(|name| ids_alone.contains(&name.as_str()))),
+            "nothing but the ids by which their media are found: {of_devices:?}"
+        );
         is_problem(
             &home.call(Method::GET, &format!("/v1/devices/{device}"), None).await?,
             StatusCode::NOT_FOUND,

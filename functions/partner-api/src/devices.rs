@@ -13,7 +13,8 @@ use shared::edge::clock;
 use shared::edge::gateway::{Id, Params, SignedIn, private};
 use shared::edge::page::{self, Page};
 use shared::edge::problem::Problem;
-use shared::link::{Link, LinkStatus};
+use shared::link::Link;
+use shared::link::store::LinkTable;
 
 use crate::{App, ring_shapes, unavailable};
 
@@ -81,7 +82,7 @@ impl DeviceView {
     pub(crate) fn new(link: &Link, known: Known, now: Timestamp) -> Self {
         let listed_at = known.listed_at.and_then(|at| Timestamp::from_millisecond(at).ok());
         let lately = listed_at.is_some_and(|at| now.duration_since(at) < LISTED_WITHIN);
-        let degraded = link.status == LinkStatus::RelinkRequired || !lately;
+        let degraded = link.is_degraded(now) || !lately;
         Self {
             as_of: known.as_of().map(|at| at.to_string()),
             id: known.device_id.to_string(),
@@ -186,9 +187,11 @@ pub(crate) async fn list(
     let now = clock::now();
     let links = app.links_of(&user).await?;
     let each = links.iter().map(|link| app.devices.of_account(&link.account_id));
-    let known = futures_util::future::try_join_all(each)
-        .await
-        .map_err(|error| unavailable(&error))?;
+    let (known, ()) = tokio::join!(
+        futures_util::future::try_join_all(each),
+        list_stale(&app.links, &links, now)
+    );
+    let known = known.map_err(|error| unavailable(&error))?;
     let all = links
         .iter()
         .zip(known)
@@ -198,6 +201,17 @@ pub(crate) async fn list(
     all.retain(|device| after.as_ref().is_none_or(|after| device.position() > *after));
     let page: Page<DeviceView> = page::cut(all, limit, DeviceView::position);
     Ok(private(axum::Json(page)))
+}
+
+/// Has the devices listed anew of the links whose listing is old. What is known is answered all the same, and also where this
+/// does not come about: each link is listed daily by itself.
+async fn list_stale(table: &LinkTable, links: &[Link], now: Timestamp) {
+    for link in links.iter().filter(|link| link.is_stale(now)) {
+        if let Err(error) = table.list_soon(link, now).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "a list of devices is old, and could not be asked for");
+        }
+    }
 }
 
 /// One device

@@ -20,14 +20,14 @@ const STATUS = {
 const action = (name, onclick, kind = 'plain') => h('button', { type: 'button', class: kind, onclick }, name);
 
 /** Completes the set-up of a link. */
-export const complete = (link) => send('PATCH', `links/${encodeURIComponent(link.id)}`, { status: 'completed' });
+export const complete = (link) => send('patch', '/v1/links/{link}', { path: { link: link.id }, body: { status: 'completed' } });
 
 export function openAccount(changed) {
   const sheet = new Sheet('Your account', 'narrow-sheet');
   const links = h('ul', { class: 'links' });
   const load = async () => {
     try {
-      const { items } = await get('links');
+      const { items } = await get('/v1/links');
       show(links, items.length ? items.map((link) => linkRow(link, () => { load(); changed(); }))
         : h('li', { class: 'soft' }, 'No Ring account is linked.'));
     } catch (error) {
@@ -58,7 +58,7 @@ function linkRow(link, changed) {
     link.status === 'awaiting' && action('Complete the set-up', () => run(() => complete(link), 'Set-up completed'), 'main'),
     action('Unlink', sure));
   const sure = () => {
-    const yes = action('Yes, unlink', () => run(() => send('DELETE', `links/${encodeURIComponent(link.id)}`), 'Unlinked'), 'danger');
+    const yes = action('Yes, unlink', () => run(() => send('delete', '/v1/links/{link}', { path: { link: link.id } }), 'Unlinked'), 'danger');
     show(actions, h('span', {}, 'Its cameras go from here.'), yes, action('No', usual));
     yes.focus();
   };
@@ -75,7 +75,7 @@ function exportSection() {
     const until = Date.now() + EXPORT_WITHIN_MS;
     try {
       for (;;) {
-        const body = await get('account/export');
+        const body = await get('/v1/account/export');
         if (body.url) {
           say(said, 'Your archive is ready. Its address is good for five minutes.');
           show(actions, h('a', { class: 'button main', href: body.url, download: '', rel: 'noreferrer' }, 'Download the archive'));
@@ -105,7 +105,7 @@ function eraseSection(sheet) {
     go.disabled = true;
     say(said, 'Erasing…');
     try {
-      const { body } = await send('DELETE', 'account');
+      const { body } = await send('delete', '/v1/account');
       forget();
       sheet.title.textContent = 'Everything is erased';
       show(sheet.body, h('section', { 'data-erased': true },

@@ -44,7 +44,10 @@ export class Keyed {
   #known = new Map();
 
   constructor(container, key, make, update) {
-    Object.assign(this, { container, key, make, update });
+    this.container = container;
+    this.key = key;
+    this.make = make;
+    this.update = update;
   }
 
   show(items) {

@@ -15,9 +15,15 @@ const SELDOM = 5;
 const EVENTS = 60;
 
 const page = document.querySelector('#page');
-const account = document.querySelector('#account');
+const account = /** @type {HTMLElement} */ (document.querySelector('#account'));
 
-/** What is known, and when it was last heard of. */
+/** @typedef {import('./client.js').Schemas} Schemas */
+
+/**
+ * What is known, and when it was last heard of.
+ * @type {{ links: Schemas['Link'][], devices: Schemas['Device'][], events: Schemas['Event'][], summary: Schemas['Summary'],
+ *   at: number, wrong: Problem }}
+ */
 const known = { links: null, devices: null, events: null, summary: null, at: null, wrong: null };
 let looks = 0;
 let timer = null;
@@ -106,25 +112,15 @@ async function look(wholly = false) {
 async function read(wholly) {
   const before = known.summary;
   // The summary changes with each event and each device that comes, goes, or goes on or off: it tells whether to look further.
-  known.summary = await summary();
-  if (!wholly && known.summary && known.summary === before) return;
+  known.summary = await get('/v1/summary');
+  if (!wholly && known.summary === before) return;
   let found;
   [found, known.links, known.events] = await Promise.all([
-    all('devices?limit=100'), all('links'), get(`events?limit=${EVENTS}`).then(({ items }) => items),
+    all('/v1/devices', { query: { limit: 100 } }), all('/v1/links'), get('/v1/events', { query: { limit: EVENTS } }).then(({ items }) => items),
   ]);
   // In an order that stays, whichever goes offline.
   if (found !== listed) known.devices = [...found].sort((one, other) => (one.name ?? '').localeCompare(other.name ?? ''));
   listed = found;
-}
-
-/** The totals; null where the API has none, and then each look is at everything. */
-async function summary() {
-  try {
-    return await get('summary');
-  } catch (error) {
-    if (error instanceof Problem && error.name === 'not-found') return null;
-    throw error;
-  }
 }
 
 function draw() {
@@ -171,6 +167,7 @@ function drawTotals() {
 
 /** What a person should know before anything else. */
 function drawBanners() {
+  /** @type {[key: string, kind: string, words: string, act?: [string, () => void]][]} */
   const found = [];
   if (known.wrong) {
     const when = known.at ? ` What you see is of ${clock(known.at)}.` : '';

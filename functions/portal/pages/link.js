@@ -186,8 +186,8 @@ async function look(link) {
   const until = Date.now() + WAIT_MS;
   for (;;) {
     try {
-      const { body } = await send('POST', 'links/preview', { nonce: link.nonce, time: link.time });
-      const mine = await all('links');
+      const { body } = await send('post', '/v1/links/preview', { body: { nonce: link.nonce, time: link.time } });
+      const mine = await all('/v1/links');
       if (mine.some(({ account_id }) => account_id === body.account_id)) return confirmed(link, body, true);
       return ask(link, body);
     } catch (error) {
@@ -214,12 +214,12 @@ function ask(link, found) {
 async function confirmed(link, found, already) {
   step('waiting', already ? 'Looking at your link' : 'Linking your Ring account', [soft('Ring is being told.')], { busy: true });
   try {
-    let { body } = await send('POST', 'links', { nonce: link.nonce, time: link.time });
+    let { body } = await send('post', '/v1/links', { body: { nonce: link.nonce, time: link.time } });
     const until = Date.now() + SETTLE_MS;
     while (body.status === 'confirming' && Date.now() < until) {
       await wait(LOOK_MS);
       const { id } = body;
-      body = (await get('links')).items.find((one) => one.id === id) ?? body;
+      body = (await get('/v1/links')).items.find((one) => one.id === id) ?? body;
     }
     forgetLink();
     return done(body, found, already);
@@ -245,7 +245,7 @@ async function done(link, found, already) {
   ]);
   if (still) return;
   try {
-    const mine = (await all(`devices?link=${encodeURIComponent(link.id)}`)).length;
+    const mine = (await all('/v1/devices', { query: { link: link.id } })).length;
     devices.textContent = mine ? `${plural(mine, 'camera')} found.` : 'Its cameras appear in a moment.';
   } catch {
     // The link stands, whatever the list says.

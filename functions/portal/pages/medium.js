@@ -25,12 +25,12 @@ export const momentOf = (medium) => (medium.actual ?? medium.requested).timestam
 export async function medium(id) {
   const kept = known.get(id);
   if (kept && isOver(kept.medium) && Date.now() - kept.at < FRESH_MS) return kept.medium;
-  return keep(await get(`media/${encodeURIComponent(id)}`));
+  return keep(await get('/v1/media/{id}', { path: { id } }));
 }
 
 /** The newest media of a device. */
 export async function mediaOf(device, limit = 24) {
-  const { items } = await get(`devices/${encodeURIComponent(device)}/media?limit=${limit}`);
+  const { items } = await get('/v1/devices/{device}/media', { path: { device }, query: { limit } });
   return items.map(keep);
 }
 
@@ -42,18 +42,16 @@ function keep(found) {
   return found;
 }
 
-const path = (device, what) => `devices/${encodeURIComponent(device.id)}/${what}`;
-
 export async function askForSnapshot(device) {
-  return (await send('POST', path(device, 'snapshots'), {}, once())).body;
+  return (await send('post', '/v1/devices/{device}/snapshots', { path: { device: device.id }, body: {}, once: once() })).body;
 }
 
 export async function askForClip(device, timestamp, duration) {
-  return (await send('POST', path(device, 'clips'), { timestamp, duration })).body;
+  return (await send('post', '/v1/devices/{device}/clips', { path: { device: device.id }, body: { timestamp, duration } })).body;
 }
 
 export async function askForCapture(device, duration) {
-  return (await send('POST', path(device, 'captures'), { duration }, once())).body;
+  return (await send('post', '/v1/devices/{device}/captures', { path: { device: device.id }, body: { duration }, once: once() })).body;
 }
 
 /** Looks at a medium until it is over or nobody asks any more. Returns how to stop. */
@@ -80,7 +78,14 @@ export function watch(id, tell) {
   return () => { stopped = true; };
 }
 
-/** Opens what was asked for, and shows it as soon as it is there. `ask` gives the medium. */
+/** @typedef {import('./client.js').Schemas['Medium']} Medium */
+
+/**
+ * Opens what was asked for, and shows it as soon as it is there.
+ * @param {string} title
+ * @param {() => Medium | Promise<Medium>} ask gives the medium
+ * @param {(found: Medium | null) => void} [changed] is told what became of it
+ */
 export function open(title, ask, changed) {
   let stop = () => {};
   const sheet = new Sheet(title, 'viewer', () => stop());
@@ -110,7 +115,7 @@ export function open(title, ask, changed) {
   };
   const remove = async (found) => {
     try {
-      await send('DELETE', `media/${encodeURIComponent(found.id)}`);
+      await send('delete', '/v1/media/{id}', { path: { id: found.id } });
       known.delete(found.id);
       sheet.close();
       announce(`${KINDS[found.kind]} deleted`);

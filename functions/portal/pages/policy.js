@@ -4,6 +4,8 @@ import { get, send } from './api.js';
 import { announce, h, say, show } from './element.js';
 import { problem, seconds } from './words.js';
 
+const POLICY = '/v1/devices/{device}/policy';
+/** @type {[string, string][]} */
 const ACTIONS = [['snapshot', 'Snapshot'], ['clip', 'Clip'], ['capture', 'Record']];
 const DURATIONS = [10_000, 15_000, 30_000, 60_000, 120_000, 300_000];
 const PRIVACY = [
@@ -15,14 +17,14 @@ const PRIVACY = [
 /** The form for a device's policy. */
 export function policyForm(device) {
   const body = h('div', {}, h('p', { class: 'soft' }, 'Loading…'));
-  const path = `devices/${encodeURIComponent(device.id)}/policy`;
-  get(path).then((policy) => show(body, form(device, policy, path)))
+  get(POLICY, { path: { device: device.id } }).then((policy) => show(body, form(device, policy)))
     .catch((error) => show(body, h('p', { class: 'notice' }, problem(error))));
   return body;
 }
 
-function form(device, policy, path) {
+function form(device, policy) {
   const motion = policy.on.motion_detected;
+  /** @type {[row: string, named: string, chosen: string[]][]} */
   const rows = [
     ['human', 'A person', motion.human ?? motion.default ?? []],
     ['default', 'Other motion', motion.default ?? []],
@@ -58,7 +60,7 @@ function form(device, policy, path) {
     };
     save.disabled = true;
     try {
-      await send('PUT', path, wanted);
+      await send('put', POLICY, { path: { device: device.id }, body: wanted });
       say(said, 'Saved.');
       announce(`Saved for ${device.name ?? 'this camera'}`);
     } catch (error) {

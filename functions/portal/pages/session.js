@@ -9,7 +9,7 @@ const EARLY_MS = 60_000;
 const PENDING_MS = 60 * 60_000;
 
 /** What the stack tells its pages: where to sign in, and whom to ask how this browser is reached (STUN), if anybody. */
-export const settings = JSON.parse(document.querySelector('meta[name="settings"]').content);
+export const settings = JSON.parse(document.querySelector('meta[name="settings"]').getAttribute('content'));
 
 /** Signing in did not come about; the message is for the person. */
 export class SignInError extends Error {}

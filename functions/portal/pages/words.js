@@ -40,7 +40,7 @@ export function since(time) {
 
 /** Brings all times up to date. */
 export function keepTime() {
-  for (const element of document.querySelectorAll('time[data-since]')) say(element, ago(element.dataset.since));
+  for (const element of document.querySelectorAll('time[data-since]')) say(element, ago(element.getAttribute('data-since')));
 }
 
 export function seconds(ms) {

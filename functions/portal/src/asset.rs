@@ -14,7 +14,15 @@ pub(crate) struct Asset {
 
 macro_rules! assets {
     ($($name:literal: $media_type:literal,)*) => {
-        &[$(Asset { name: $name, media_type: $media_type, text: include_str!(concat!("../pages/", $name)) },)*]
+        &[
+            // The API's client as anybody has it, from its own folder.
+            Asset {
+                name: "client.js",
+                media_type: "text/javascript; charset=utf-8",
+                text: include_str!("../../../clients/typescript/client.js"),
+            },
+            $(Asset { name: $name, media_type: $media_type, text: include_str!(concat!("../pages/", $name)) },)*
+        ]
     };
 }
 

@@ -34,6 +34,6 @@ pub use progress::{Part, Progress, seconds};
 pub use recorder::Recorder;
 pub use ring::{Credentials, Ring, RingChoice};
 pub use stack::{Options, Stack};
-pub use tools::Tools;
+pub use tools::{Tools, TypeScript};
 pub use users::{PASSWORD, sign_in};
 pub use welcome::welcome;

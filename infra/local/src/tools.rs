@@ -1,6 +1,7 @@
 //! The tools from Python's registry, pinned, each file of requirements in a virtual environment of its own: the emulator
-//! pins libraries apart from `sam`.
+//! pins libraries apart from `sam`. From npm's there is what makes the client in TypeScript.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,19 @@ use tokio::process::Command;
 use crate::child;
 use crate::failure::{Doing, Failure};
 use crate::place::{self, Place};
+
+/// What the client in TypeScript is made and checked with, pinned.
+const PACKAGES: &str = include_str!("../../../clients/typescript/package.json");
+const PACKAGES_LOCK: &str = include_str!("../../../clients/typescript/package-lock.json");
+
+/// The programs that make and check the client in TypeScript.
+#[derive(Clone, Debug)]
+pub struct TypeScript {
+    /// Where `openapi-typescript` and `tsc` are.
+    pub programs: PathBuf,
+    /// The `PATH` with the Node that runs them.
+    pub path: OsString,
+}
 
 /// The virtual environments, made.
 pub struct Tools {
@@ -46,6 +60,20 @@ impl Tools {
         Ok(folder.join("bin/schemathesis"))
     }
 
+    /// The programs that make and check the client in TypeScript, and the `PATH` that they need: they are of npm's registry.
+    pub async fn typescript(place: &Place) -> Result<TypeScript, Failure> {
+        let (node, _) = environment(place, "node", include_str!("../requirements/node.txt")).await?;
+        let (folder, _) = once(place, "typescript", PACKAGES_LOCK, async |folder| {
+            packages(place, &node, folder).await
+        })
+        .await?;
+        let path = std::env::join_paths([node.join("bin"), "/usr/bin".into(), "/bin".into()]);
+        Ok(TypeScript {
+            programs: folder.join("node_modules/.bin"),
+            path: path.or_fail(|| format!("{} can't be in a PATH", node.display()))?,
+        })
+    }
+
     /// The Python that has a browser's remote control, for tests of the pages.
     pub(crate) async fn pages(place: &Place) -> Result<PathBuf, Failure> {
         let (folder, _) = environment(place, "pages", include_str!("../requirements/pages.txt")).await?;
@@ -76,7 +104,20 @@ impl Tools {
 
 /// The folder of one environment, and whether it was made just now.
 async fn environment(place: &Place, name: &str, requirements: &str) -> Result<(PathBuf, bool), Failure> {
-    let digest = hex::encode(Sha256::digest(requirements));
+    once(place, name, requirements, async |folder| {
+        make(place, name, requirements, folder).await
+    })
+    .await
+}
+
+/// The folder of what is pinned by `pins`, and whether it was made just now.
+async fn once(
+    place: &Place,
+    name: &str,
+    pins: &str,
+    make: impl AsyncFnOnce(&Path) -> Result<(), Failure>,
+) -> Result<(PathBuf, bool), Failure> {
+    let digest = hex::encode(Sha256::digest(pins));
     let tools = place.local().join("tools");
     let folder = tools.join(format!("{name}-{}", &digest[..12]));
     let stamp = folder.join("complete");
@@ -91,9 +132,12 @@ async fn environment(place: &Place, name: &str, requirements: &str) -> Result<(P
     if stamp.exists() {
         return Ok((folder, false));
     }
-    let made = make(place, name, requirements, &folder).await;
+    if folder.exists() {
+        fs::remove_dir_all(&folder).or_fail(|| format!("{} can't be removed", folder.display()))?;
+    }
+    let made = make(&folder).await;
     if made.is_err() {
-        // Half an environment is of no use; the next run starts anew, whether or not this works.
+        // Half of it is of no use; the next run starts anew, whether or not this works.
         let _ = fs::remove_dir_all(&folder);
     }
     made?;
@@ -101,11 +145,28 @@ async fn environment(place: &Place, name: &str, requirements: &str) -> Result<(P
     Ok((folder, true))
 }
 
+async fn packages(place: &Place, node: &Path, folder: &Path) -> Result<(), Failure> {
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        fs::write(&path, text).or_fail(|| format!("{} can't be written", path.display()))
+    };
+    fs::create_dir_all(folder).or_fail(|| format!("{} can't be made", folder.display()))?;
+    write("package.json", PACKAGES)?;
+    write("package-lock.json", PACKAGES_LOCK)?;
+    let mut npm = Command::new(node.join("bin/npm"));
+    npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
+        .current_dir(folder);
+    child::run(
+        npm,
+        &place.local().join("tools/typescript.log"),
+        "npm can't install what makes the client in TypeScript",
+        "look at the log's end: mostly the package registry is out of reach",
+    )
+    .await
+}
+
 async fn make(place: &Place, name: &str, requirements: &str, folder: &Path) -> Result<(), Failure> {
     let log = place.local().join("tools").join(format!("{name}.log"));
-    if folder.exists() {
-        fs::remove_dir_all(folder).or_fail(|| format!("{} can't be removed", folder.display()))?;
-    }
     let mut venv = Command::new("python3");
     venv.args(["-m", "venv"]).arg(folder);
     let advice = "install Python 3.10 or newer with its `venv` module (on Debian: apt-get install python3-venv)";

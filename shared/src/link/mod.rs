@@ -23,6 +23,10 @@ pub mod store;
 
 /// Each link's devices are listed anew this often.
 pub const LIST_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// A listing that is older is made anew when somebody looks at it.
+pub const STALE_AFTER: Duration = Duration::from_secs(3600);
+/// A listing that somebody waits for is made within this, unless Ring is out of reach.
+pub const LISTED_WITHIN: Duration = Duration::from_secs(600);
 /// A link with something left to do is looked at again after this.
 pub const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
@@ -45,6 +49,9 @@ pub struct Link {
     pub linked_at: Timestamp,
     /// When its devices were last listed.
     pub listed_at: Option<Timestamp>,
+    /// Since when somebody waits for a newer listing; nobody does where it is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted_at: Option<Timestamp>,
     /// What is still to be done, in this order.
     pub todo: Vec<Todo>,
     /// Counts the changes: a change is made from the version that was read, or not at all. It begins at the time of the
@@ -155,6 +162,7 @@ impl Link {
             account_identifier,
             linked_at: now,
             listed_at: None,
+            wanted_at: None,
             todo,
             version: first_version(now),
         }
@@ -175,7 +183,10 @@ impl Link {
         self.todo.retain(|left| *left != todo);
         match todo {
             Todo::Complete => self.status = LinkStatus::Completed,
-            Todo::ListDevices => self.listed_at = Some(now),
+            Todo::ListDevices => {
+                self.listed_at = Some(now);
+                self.wanted_at = None;
+            }
             _ => {}
         }
         Self {
@@ -250,6 +261,24 @@ impl Link {
     fn told_before(&self, todo: &[Todo]) -> Vec<Todo> {
         let announced = |todo: &&Todo| matches!(todo, Todo::AnnounceLinked | Todo::AnnounceRelinkRequired);
         self.todo.iter().filter(announced).chain(todo).copied().collect()
+    }
+
+    /// Whether what is known of its devices is old enough to be asked for anew by whoever looks at it now.
+    #[must_use]
+    pub fn is_stale(&self, now: Timestamp) -> bool {
+        let old = self
+            .listed_at
+            .is_none_or(|at| now.duration_since(at) >= signed(STALE_AFTER));
+        old && self.wanted_at.is_none() && !matches!(self.status, LinkStatus::RelinkRequired | LinkStatus::Unlinked)
+    }
+
+    /// Whether Ring can't be asked, as far as is known: what is shown of its devices is what was known last.
+    #[must_use]
+    pub fn is_degraded(&self, now: Timestamp) -> bool {
+        let waits = self
+            .wanted_at
+            .is_some_and(|at| now.duration_since(at) >= signed(LISTED_WITHIN));
+        waits || self.status == LinkStatus::RelinkRequired
     }
 
     /// Whether events of its account take effect, and its user sees its devices.
@@ -352,6 +381,28 @@ mod tests {
             again.version, version,
             "the row is as it was: the first thing done is the change"
         );
+    }
+
+    #[test]
+    fn an_old_listing_is_asked_for_once_and_what_does_not_come_of_it_is_said() {
+        let mut link = Link::confirmed("lnk_1".to_owned(), confirmed(), CompleteLink::AtOnce, now());
+        while let Some(todo) = link.todo.first().copied() {
+            link = link.done(todo, now());
+        }
+        let later = now() + signed(STALE_AFTER);
+        assert!(!link.is_stale(later - signed(Duration::from_millis(1))));
+        assert!(link.is_stale(later) && !link.is_degraded(later));
+        let wanted = Link {
+            wanted_at: Some(later),
+            ..link.clone()
+        };
+        assert!(!wanted.is_stale(later), "it is asked for once");
+        assert!(!wanted.is_degraded(later + signed(LISTED_WITHIN) - signed(Duration::from_millis(1))));
+        assert!(wanted.is_degraded(later + signed(LISTED_WITHIN)));
+        let listed = wanted.done(Todo::ListDevices, later);
+        assert!(!listed.is_degraded(later + signed(LISTED_WITHIN)));
+        let relink = link.relink_required();
+        assert!(!relink.is_stale(later) && relink.is_degraded(now()));
     }
 
     #[test]

@@ -111,6 +111,25 @@ impl LinkTable {
             .collect())
     }
 
+    /// Has the devices of a link listed by the next minute's work. `false`: somebody has asked for it before, or it does not come
+    /// due at all.
+    pub async fn list_soon(&self, link: &Link, now: Timestamp) -> Result<bool, StoreError> {
+        let update = self
+            .table
+            .update(&account_key(&link.account_id))
+            .update_expression("SET wanted_at = :now, due_at = :due_at")
+            .condition_expression("attribute_exists(due_at) AND attribute_not_exists(wanted_at)")
+            .expression_attribute_values(":now", text(now.to_string()))
+            .expression_attribute_values(":due_at", number(now.as_millisecond()));
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.into() {
+                StoreError::Conflict => Ok(false),
+                error => Err(error),
+            },
+        }
+    }
+
     /// The accounts that a user had linked once: what was recorded of them may still be there.
     pub async fn past_of(&self, user_id: &str) -> Result<Vec<AccountId>, StoreError> {
         let rows: Vec<PastRow> = self.table.partition(&past_partition(user_id), MOST_PAST).await?;
@@ -145,7 +164,6 @@ impl LinkTable {
         Ok(self.table.put_in(row))
     }
 
-    /// The write of a used nonce: its first user is its only one.
     /// That a user has used a nonce: by this its row is found, when all that there is of them goes.
     fn write_use(&self, nonce: &Nonce, used: &UsedNonce, now: Timestamp) -> Result<Write, StoreError> {
         let Key { pk: nonce, .. } = nonce_key(nonce);
@@ -156,6 +174,7 @@ impl LinkTable {
         ))
     }
 
+    /// The write of a used nonce: its first user is its only one.
     fn write_nonce(&self, nonce: &Nonce, used: &UsedNonce, now: Timestamp) -> Result<Write, StoreError> {
         let row_of_nonce = NonceRow {
             used: used.clone(),

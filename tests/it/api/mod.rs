@@ -3,6 +3,7 @@
 
 mod account;
 mod asked;
+mod client;
 mod tenants;
 mod tokens;
 
@@ -12,17 +13,19 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use jsonschema::Validator;
-use local::outside::{Home, soon};
+use local::outside::{Home, rows_about, schedule_at, soon};
 use local::{Failure, Stack};
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shared::edge::gateway::SignedIn;
 use shared::edge::{clock, key};
+use shared::link::{LISTED_WITHIN, STALE_AFTER};
 
 use crate::stack::on_the_stack;
-use crate::traps::{among_others, only_device};
+use crate::traps::{alone, among_others, fault, only_device};
 use crate::viewer::Viewer;
 
 /// The description as it is served.
@@ -524,6 +527,73 @@ fn devices_are_found_by_what_they_can_do_where_they_are_and_whether_they_are_onl
         );
         let wrong = home.call(Method::GET, "/v1/devices?cursor=%21", None).await?;
         assert_eq!(wrong.status, 400, "{:?}", wrong.body);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_old_list_is_made_anew_when_somebody_looks_and_while_ring_is_out_of_reach_the_last_one_is_shown_as_such() {
+    alone(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let look = async || {
+            let found = home.call(Method::GET, "/v1/devices", None).await?;
+            assert_eq!(found.status, 200, "{found:?}");
+            Ok::<_, Failure>(found.body["items"][0].clone())
+        };
+        let listings = async || -> Result<usize, Failure> {
+            let path = format!("journal?user={}&method=GET&path=/v1/devices", home.account);
+            let journal = stack.ring().order(Method::GET, &path, None).await?;
+            Ok(journal["items"].as_array().map_or(0, Vec::len))
+        };
+        let links = rows_about(stack, "link", &home.account).await?;
+        let link = links.iter().find(|row| row.contains_key("listed_at")).expect("a link");
+        let since = async |attribute: &str, ago: Duration| {
+            let table = &stack.outputs().tables["link"];
+            let update = stack.aws().tables.update_item().table_name(table);
+            let update = update.key("pk", link["pk"].clone()).key("sk", link["sk"].clone());
+            let at = AttributeValue::S((clock::now() - ago).to_string());
+            let update = update.update_expression(format!("SET {attribute} = :at"));
+            update
+                .expression_attribute_values(":at", at)
+                .send()
+                .await
+                .expect("the row is changed");
+        };
+        let minute = async || stack.invoke("token-refresh", &schedule_at(clock::now())).await;
+
+        let before = listings().await?;
+        let young = look().await?;
+        minute().await?;
+        assert_eq!(listings().await?, before, "what is young is not asked for");
+
+        since("listed_at", STALE_AFTER).await;
+        assert_eq!(look().await?["ring"], "ok");
+        fault(
+            stack,
+            json!({ "method": "GET", "path": "/v1/devices", "count": null, "do": "answer", "status": 503 }),
+        )
+        .await?;
+        minute().await?;
+        since("wanted_at", LISTED_WITHIN).await;
+        let degraded = look().await?;
+        assert_eq!(degraded["ring"], "degraded", "{degraded}");
+        assert_eq!(degraded["as_of"], young["as_of"], "with its age");
+        assert_eq!((&degraded["id"], &degraded["online"]), (&young["id"], &young["online"]));
+
+        stack.ring().order(Method::DELETE, "faults", None).await?;
+        soon("the list is made anew", async || {
+            stack
+                .invoke("token-refresh", &schedule_at(clock::now() + LISTED_WITHIN))
+                .await?;
+            let now = look().await?;
+            let anew = now["ring"] == "ok" && now["as_of"].as_str() > young["as_of"].as_str();
+            Ok(if anew { Ok(()) } else { Err(now.to_string()) })
+        })
+        .await?;
+        let after = listings().await?;
+        look().await?;
+        minute().await?;
+        assert_eq!(listings().await?, after, "once");
         Ok(())
     });
 }

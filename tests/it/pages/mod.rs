@@ -152,6 +152,25 @@ fn trap_40_the_console_completes_links_keeps_policies_and_says_what_is_wrong() {
 }
 
 #[test]
+fn a_copy_of_everything_is_had_from_the_page_and_everything_is_erased_there() {
+    on_the_stack(async |stack| {
+        held(
+            async {
+                let home = Home::linked(stack, &cameras()).await?;
+                let scene = json!({
+                    "account": home.account, "email": home.visitor.email, "token": home.visitor.token,
+                    "devices": home.device_ids().await?,
+                });
+                play(stack, "account", scene).await?;
+                let links = home.call(Method::GET, "/v1/links", None).await?;
+                claim(links.body["items"] == json!([]), "nothing is linked any more", &links)
+            }
+            .await,
+        );
+    });
+}
+
+#[test]
 fn the_pages_have_no_serious_finding_of_accessibility_in_light_and_dark_and_on_a_phone() {
     on_the_stack(async |stack| held(at_home(stack, "accessible", cameras()).await));
 }

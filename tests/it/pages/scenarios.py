@@ -1,9 +1,13 @@
 """What people do on the pages, and what they see. `scenarios.py NAME`, with the scene as JSON on standard input."""
 
+import io
 import json
 import pathlib
+import re
 import sys
+import tarfile
 import time
+import urllib.request
 
 from axe_playwright_python.sync_playwright import Axe
 from browser import Ring, api, at_home, browsing, card, expect, shown, sign_in, until
@@ -125,6 +129,19 @@ def motion(scene):
     with browsing(scene) as context:
         page = at_home(context, scene)
         expect(page.get_by_text("Nothing has happened yet.")).to_be_visible()
+        page.reload()
+        card(page, DOOR).get_by_role("button", name="Live").click(trial=True)
+        took = page.evaluate("performance.now()") / 1000
+        print(f"the console could be used {took:.2f} s after it was asked for")
+        assert took < 3, f"{took:.2f} s"
+
+        # While nothing happens, nothing is sent again.
+        answers = []
+        page.on("response", lambda answer: answers.append((answer.url, answer.status)) if "/v1/" in answer.url else None)
+        page.wait_for_timeout(8_000)
+        again = [status for at, (url, status) in enumerate(answers) if url in [earlier for earlier, _ in answers[:at]]]
+        assert len(again) >= 2 and set(again) == {304}, answers
+
         ring.happens(scene["devices"][DOOR], sub_type="human")
         told = time.monotonic()
         event = page.locator('[data-event="motion_detected"]')
@@ -212,6 +229,35 @@ def live(scene):
         until("it is closed when the page is left", lambda: sessions()["open"] == 0)
         over = {item["over"]["by"] for item in sessions()["items"][-2:]}
         assert over == {"delete"}, over
+
+
+def account(scene):
+    ring = Ring(scene)
+    ring.happens(scene["devices"][DOOR], sub_type="human")
+    with browsing(scene) as context:
+        page = at_home(context, scene)
+        expect(page.locator(".event[data-event]")).to_be_visible()
+        page.get_by_role("button", name="Your account").click()
+        page.get_by_role("button", name="Get a copy of everything").click()
+        archive = page.get_by_role("link", name="Download the archive")
+        expect(archive).to_be_visible(timeout=60_000)
+        with urllib.request.urlopen(archive.get_attribute("href"), timeout=30) as answer:
+            copy = answer.read()
+        names = tarfile.open(fileobj=io.BytesIO(copy)).getnames()
+        print(f"an archive of {len(copy)} bytes: {names}")
+        assert any("events" in name for name in names), names
+
+        erase = page.get_by_role("button", name="Erase everything")
+        expect(erase).to_be_disabled()
+        page.get_by_role("textbox").fill("erase")
+        erase.click()
+        shown(page, "Everything is erased")
+        receipt = page.locator("[data-erased] code")
+        expect(receipt).to_have_text(re.compile("^rcp_"))
+        page.get_by_role("button", name="Done").click()
+        # Signed out; who signs in again begins anew.
+        sign_in(page, scene)
+        shown(page, "No Ring account is linked yet")
 
 
 def console(scene):
