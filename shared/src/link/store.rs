@@ -1,5 +1,5 @@
-//! Where links are kept: under the Ring account (there is one link for each), with a pointer under the user, and a row for
-//! each nonce that was used.
+//! Where links are kept: under the Ring account (there is one link for each), with a copy under the user, so that all of
+//! somebody's are read in one go, and a row for each nonce that was used.
 
 use std::time::Duration;
 
@@ -27,12 +27,6 @@ const MOST_LINKS: usize = 100;
 const MOST_PAST: usize = 1_000;
 /// A used nonce is remembered for longer than it could be used: 600 s (Ring: Nonce Technical Reference).
 const NONCE_REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
-
-#[derive(Serialize, Deserialize)]
-struct Pointer {
-    link_id: String,
-    account_id: AccountId,
-}
 
 /// An account that a user had linked once.
 #[derive(Serialize, Deserialize)]
@@ -62,15 +56,6 @@ struct LinkRow<'l> {
     due_at: Option<i64>,
 }
 
-/// A link that a user has, as the pointer under the user tells: enough to find its account's things.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// The link.
-    pub link_id: String,
-    /// Its account.
-    pub account_id: AccountId,
-}
-
 /// The table of links, for those who look.
 #[derive(Clone, Debug)]
 pub struct LinkTable {
@@ -91,42 +76,35 @@ impl LinkTable {
         self.table.get(&account_key(account)).await
     }
 
-    /// The accounts that a user has linked.
-    pub async fn held_by(&self, user_id: &str) -> Result<Vec<Held>, StoreError> {
-        let pointers: Vec<Pointer> = self.table.partition(&format!("user#{user_id}"), MOST_LINKS).await?;
-        Ok(pointers
-            .into_iter()
-            .map(|Pointer { link_id, account_id }| Held { link_id, account_id })
-            .collect())
-    }
-
     /// The links of a user, as they stand.
     pub async fn of_user(&self, user_id: &str) -> Result<Vec<Link>, StoreError> {
-        let held = self.held_by(user_id).await?;
-        let links = try_join_all(held.iter().map(|held| self.of_account(&held.account_id))).await?;
-        Ok(links
-            .into_iter()
-            .flatten()
-            .filter(|link| link.user_id == user_id && link.is_live())
-            .collect())
+        let mut links: Vec<Link> = self.table.partition(&user_partition(user_id), MOST_LINKS).await?;
+        links.retain(Link::is_live);
+        Ok(links)
     }
 
     /// Has the devices of a link listed by the next minute's work. `false`: somebody has asked for it before, or it does not come
     /// due at all.
     pub async fn list_soon(&self, link: &Link, now: Timestamp) -> Result<bool, StoreError> {
-        let update = self
+        let wanted_at = text(now.to_string());
+        let of_account = self
             .table
-            .update(&account_key(&link.account_id))
+            .update_in(&account_key(&link.account_id))
             .update_expression("SET wanted_at = :now, due_at = :due_at")
             .condition_expression("attribute_exists(due_at) AND attribute_not_exists(wanted_at)")
-            .expression_attribute_values(":now", text(now.to_string()))
+            .expression_attribute_values(":now", wanted_at.clone())
             .expression_attribute_values(":due_at", number(now.as_millisecond()));
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error) => match error.into() {
-                StoreError::Conflict => Ok(false),
-                error => Err(error),
-            },
+        let of_user = self
+            .table
+            .update_in(&user_key(link))
+            .update_expression("SET wanted_at = :now")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_values(":now", wanted_at);
+        let both = vec![Write::update(of_account), Write::update(of_user)];
+        match self.table.together(both).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::Conflict) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -162,6 +140,11 @@ impl LinkTable {
             },
         )?;
         Ok(self.table.put_in(row))
+    }
+
+    /// The copy under the user, which is there as long as the link is theirs.
+    fn write_for_user(&self, link: &Link) -> Result<Write, StoreError> {
+        Ok(Write::put(self.table.put_in(row(&user_key(link), link)?)))
     }
 
     /// That a user has used a nonce: by this its row is found, when all that there is of them goes.
@@ -242,16 +225,16 @@ impl Links for LinkLedger {
                             .expression_attribute_names("#version", "version")
                             .expression_attribute_values(":before", number(link.version - 1)),
                     ));
+                    let is_given = changes
+                        .iter()
+                        .any(|change| matches!(change, Change::Give(given) if given.id == link.id));
+                    if link.is_live() && !is_given {
+                        writes.push(self.links.write_for_user(link)?);
+                    }
                 }
-                Change::Give(link) => {
-                    let pointer = Pointer {
-                        link_id: link.id.clone(),
-                        account_id: link.account_id.clone(),
-                    };
-                    writes.push(Write::put(self.table().put_in(row(&pointer_key(link), &pointer)?)));
-                }
+                Change::Give(link) => writes.push(self.links.write_for_user(link)?),
                 Change::Take(link) => {
-                    writes.push(Write::delete(self.table().delete_in(&pointer_key(link))));
+                    writes.push(Write::delete(self.table().delete_in(&user_key(link))));
                     let past = PastRow {
                         account_id: link.account_id.clone(),
                     };
@@ -296,8 +279,12 @@ fn account_key(account: &AccountId) -> Key {
     Key::new(format!("account#{account}"), "link")
 }
 
-fn pointer_key(link: &Link) -> Key {
-    Key::new(format!("user#{}", link.user_id), format!("link#{}", link.id))
+fn user_partition(user_id: &str) -> String {
+    format!("user#{user_id}")
+}
+
+fn user_key(link: &Link) -> Key {
+    Key::new(user_partition(&link.user_id), format!("link#{}", link.id))
 }
 
 fn uses_partition(user_id: &str) -> String {

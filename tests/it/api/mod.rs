@@ -4,7 +4,7 @@
 mod account;
 mod asked;
 mod client;
-mod tenants;
+pub(crate) mod tenants;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,15 +35,15 @@ static DOCUMENT: LazyLock<Value> =
 /// An operation of the description.
 #[derive(Clone)]
 pub(crate) struct Operation {
-    id: String,
+    pub(crate) id: String,
     method: Method,
     /// With its parameters in braces.
-    path: String,
+    pub(crate) path: String,
     said: &'static Value,
 }
 
 impl Operation {
-    fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for (path, item) in DOCUMENT["paths"].as_object().expect("paths") {
             for (method, said) in item.as_object().expect("operations") {
@@ -546,18 +546,20 @@ fn an_old_list_is_made_anew_when_somebody_looks_and_while_ring_is_out_of_reach_t
             Ok(journal["items"].as_array().map_or(0, Vec::len))
         };
         let links = rows_about(stack, "link", &home.account).await?;
-        let link = links.iter().find(|row| row.contains_key("listed_at")).expect("a link");
         let since = async |attribute: &str, ago: Duration| {
             let table = &stack.outputs().tables["link"];
-            let update = stack.aws().tables.update_item().table_name(table);
-            let update = update.key("pk", link["pk"].clone()).key("sk", link["sk"].clone());
-            let at = AttributeValue::S((clock::now() - ago).to_string());
-            let update = update.update_expression(format!("SET {attribute} = :at"));
-            update
-                .expression_attribute_values(":at", at)
-                .send()
-                .await
-                .expect("the row is changed");
+            // The account's row, and its copy for the user.
+            for row in links.iter().filter(|row| row.contains_key("listed_at")) {
+                let update = stack.aws().tables.update_item().table_name(table);
+                let update = update.key("pk", row["pk"].clone()).key("sk", row["sk"].clone());
+                let at = AttributeValue::S((clock::now() - ago).to_string());
+                let update = update.update_expression(format!("SET {attribute} = :at"));
+                update
+                    .expression_attribute_values(":at", at)
+                    .send()
+                    .await
+                    .expect("the row is changed");
+            }
         };
         let minute = async || stack.invoke("token-refresh", &schedule_at(clock::now())).await;
 

@@ -18,14 +18,14 @@ use crate::viewer::Viewer;
 const NAMED: [(&str, &str); 3] = [("link", "link"), ("devices", "device"), ("device", "device")];
 
 /// Whoever has things, and their ids by what they are.
-struct Owner<'a> {
-    home: Home<'a>,
-    viewer: Viewer,
-    ids: BTreeMap<&'static str, String>,
+pub(crate) struct Owner<'a> {
+    pub(crate) home: Home<'a>,
+    pub(crate) viewer: Viewer,
+    pub(crate) ids: BTreeMap<&'static str, String>,
 }
 
 impl<'a> Owner<'a> {
-    async fn new(stack: &'a Stack) -> Result<Self, local::Failure> {
+    pub(crate) async fn new(stack: &'a Stack) -> Result<Self, local::Failure> {
         let home = Home::linked(stack, &json!([{ "preset": "doorbell", "live": {} }])).await?;
         let device = only_device(&home).await?;
         let now = clock::now().as_millisecond();
@@ -85,14 +85,14 @@ async fn stack_sessions(stack: &Stack, device: &str) -> Result<usize, local::Fai
 }
 
 /// A request that names things, and what it is of.
-struct Asked {
-    method: Method,
-    route: String,
-    body: Option<(&'static str, String)>,
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) route: String,
+    pub(crate) body: Option<(&'static str, String)>,
 }
 
 /// Every request of an operation that names one thing of each place, with this id in it. None where it names nothing.
-fn requests(operation: &Operation, offer: &str, id: &dyn Fn(&str) -> String) -> Vec<Asked> {
+pub(crate) fn requests(operation: &Operation, offer: &str, id: &dyn Fn(&str) -> String) -> Vec<Asked> {
     let example = operation.takes().map(|(media_type, schema)| {
         let example = if media_type == "application/sdp" {
             json!(offer)
@@ -142,7 +142,7 @@ fn requests(operation: &Operation, offer: &str, id: &dyn Fn(&str) -> String) -> 
     all
 }
 
-async fn answer(stack: &Stack, token: &str, asked: &Asked) -> (u16, String) {
+pub(crate) async fn answer(stack: &Stack, token: &str, asked: &Asked) -> (u16, String) {
     let mut request = stack.request(asked.method.clone(), &asked.route).bearer_auth(token);
     if let Some((media_type, body)) = &asked.body {
         request = request.header(CONTENT_TYPE, *media_type).body(body.clone());
@@ -217,7 +217,7 @@ async fn apart(stack: &Stack, owner: &Owner<'_>, stranger: &Owner<'_>) -> Held {
 }
 
 /// An id of the same form that nobody has.
-fn nobodys_like(id: &str) -> String {
+pub(crate) fn nobodys_like(id: &str) -> String {
     let kept: String = id.chars().take(id.chars().count().saturating_sub(6)).collect();
     format!("{kept}nobody")
 }

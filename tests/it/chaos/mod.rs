@@ -6,6 +6,7 @@ mod bill;
 mod ledger;
 mod processes;
 mod proxy;
+mod reads;
 mod storm;
 
 use std::collections::HashMap;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
@@ -56,6 +56,8 @@ pub(super) struct Call {
     pub(super) operation: String,
     /// What is asked; null where it is no JSON.
     pub(super) body: Value,
+    /// How long the emulator took for it.
+    pub(super) took: Duration,
 }
 
 impl Call {
@@ -208,7 +210,7 @@ impl Inside {
         stream.set_nodelay(true)?;
         let mut buffer = Vec::new();
         while let Some(request) = read(&mut stream, &mut buffer).await? {
-            let call = call(&request);
+            let mut call = call(&request);
             let fault = {
                 let mut weather = lock(&self.weather);
                 let (weather, dice) = &mut *weather;
@@ -226,12 +228,14 @@ impl Inside {
                 Some(Fault::Late(wait)) => sleep(wait).await,
                 _ => {}
             }
+            let forwarded = Instant::now();
             let answer = match fault {
                 Some(Fault::Throttled) => throttled(&call),
                 Some(Fault::Failed(status)) => failed(&call, status),
                 Some(Fault::EntryRefused) => entry_refused(),
                 _ => self.forward(request).await?,
             };
+            call.took = forwarded.elapsed();
             if answer.status.is_success()
                 && let Some(passed) = &mut *lock(&self.passed)
             {
@@ -382,6 +386,7 @@ fn call(request: &Request) -> Call {
         service: service.to_owned(),
         operation: operation.to_owned(),
         body: serde_json::from_slice(&request.body).unwrap_or(Value::Null),
+        took: Duration::ZERO,
     }
 }
 
