@@ -9,6 +9,7 @@ mod canary;
 mod chaos;
 mod contract;
 mod events;
+mod examples;
 mod fuzz;
 mod grants;
 mod intake;

@@ -44,6 +44,34 @@ impl Sam<'_> {
         child::run(sam, &self.run.log("sam"), "template.yaml can't be deployed", &advice).await
     }
 
+    /// Deploys another template beside it, as a stack of its own.
+    pub(crate) async fn deploy_beside(
+        &self,
+        template: &str,
+        name: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<(), Failure> {
+        let mut sam = Command::new(self.tools.deployers().join("sam"));
+        sam.args(["deploy", "--stack-name", name, "--region", REGION]);
+        self.surround(&mut sam);
+        sam.args([
+            "--s3-bucket",
+            &format!("{}-artifacts", self.stack_name),
+            "--template-file",
+            template,
+        ])
+        .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"])
+        .args(["--no-confirm-changeset", "--no-progressbar", "--parameter-overrides"])
+        .current_dir(self.place.checkout());
+        for (name, value) in parameters {
+            sam.arg(format!("{name}={value}"));
+        }
+        let emulator = self.run.log("emulator");
+        let advice = format!("look at the log's end; the emulator's is {}", emulator.display());
+        let failed = format!("{template} can't be deployed");
+        child::run(sam, &self.run.log(&format!("sam-{name}")), &failed, &advice).await
+    }
+
     /// Gathers what all functions have logged into one file, a line for each message.
     pub(crate) async fn logs(&self) -> Result<PathBuf, Failure> {
         let raw = self.run.log("functions-raw");
@@ -60,8 +88,14 @@ impl Sam<'_> {
 
     fn command(&self, what: &str) -> Command {
         let mut sam = Command::new(self.tools.deployers().join("sam"));
-        sam.args([what, "--stack-name", self.stack_name, "--region", REGION])
-            .env("AWS_ENDPOINT_URL", self.endpoint)
+        sam.args([what, "--stack-name", self.stack_name, "--region", REGION]);
+        self.surround(&mut sam);
+        sam
+    }
+
+    /// What it has to know of the emulator, and nothing of AWS.
+    fn surround(&self, sam: &mut Command) {
+        sam.env("AWS_ENDPOINT_URL", self.endpoint)
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY.0)
             .env("AWS_SECRET_ACCESS_KEY", ACCESS_KEY.1)
             .env("AWS_DEFAULT_REGION", REGION)
@@ -75,7 +109,6 @@ impl Sam<'_> {
             .env("SAM_CLI_POLL_DELAY", "0.2")
             .env("NO_PROXY", "127.0.0.1,localhost")
             .env("no_proxy", "127.0.0.1,localhost");
-        sam
     }
 
     /// A folder from which `sam` sees the checkout's own template, and beside it the target folder in use, wherever that

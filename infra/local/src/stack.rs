@@ -287,21 +287,24 @@ impl Stack {
         Ok(Published::lock(place)?.is_none())
     }
 
-    /// Gathers what all functions have logged so far into one file.
-    pub async fn gather_logs(&self) -> Result<PathBuf, Failure> {
-        let Outputs {
-            aws_endpoint_url,
-            stack_name,
-            ..
-        } = &self.outputs;
-        let sam = Sam {
+    /// Deploys another template beside the stack, under this name: a path from the checkout, and its parameters.
+    pub async fn deploy_beside(&self, template: &str, name: &str, parameters: &[(&str, &str)]) -> Result<(), Failure> {
+        self.sam().deploy_beside(template, name, parameters).await
+    }
+
+    fn sam(&self) -> Sam<'_> {
+        Sam {
             place: &self.place,
             run: &self.run,
             tools: &self.tools,
-            endpoint: aws_endpoint_url,
-            stack_name,
-        };
-        sam.logs().await
+            endpoint: &self.outputs.aws_endpoint_url,
+            stack_name: &self.outputs.stack_name,
+        }
+    }
+
+    /// Gathers what all functions have logged so far into one file.
+    pub async fn gather_logs(&self) -> Result<PathBuf, Failure> {
+        self.sam().logs().await
     }
 
     /// What a real gateway takes from the template, and the emulator leaves out.

@@ -21,6 +21,8 @@ const PACKAGES_LOCK: &str = include_str!("../../../clients/typescript/package-lo
 pub struct TypeScript {
     /// Where `openapi-typescript` and `tsc` are.
     pub programs: PathBuf,
+    /// The Node that runs them, and whatever else is written for it.
+    pub node: PathBuf,
     /// The `PATH` with the Node that runs them.
     pub path: OsString,
 }
@@ -70,6 +72,7 @@ impl Tools {
         let path = std::env::join_paths([node.join("bin"), "/usr/bin".into(), "/bin".into()]);
         Ok(TypeScript {
             programs: folder.join("node_modules/.bin"),
+            node: node.join("bin/node"),
             path: path.or_fail(|| format!("{} can't be in a PATH", node.display()))?,
         })
     }

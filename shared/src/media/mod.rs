@@ -546,6 +546,10 @@ impl Medium {
             Progress::Stored { object, .. } => {
                 more.insert("partial".into(), object.partial.into());
                 more.insert("stale".into(), object.stale.into());
+                more.insert("object_key".into(), object.key.as_str().into());
+                if let Some(thumbnail) = &object.thumbnail {
+                    more.insert("thumbnail_key".into(), thumbnail.as_str().into());
+                }
                 "media_stored"
             }
             Progress::NoMedia { reason, .. } | Progress::Failed { reason, .. } => {
