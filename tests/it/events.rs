@@ -361,7 +361,13 @@ fn trap_64_and_65_a_removed_devices_media_are_out_of_reach_at_once_back_with_it_
         deeds.sort();
         assert_eq!(
             deeds,
-            ["device_added", "device_removed", "device_removed", "device_removed"]
+            [
+                "device_added",
+                "device_removed",
+                "device_removed",
+                "device_removed",
+                "fetched"
+            ]
         );
         Ok(())
     });

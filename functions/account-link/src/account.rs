@@ -227,5 +227,6 @@ fn entry(user: &SignedIn, deed: Deed, at: Timestamp) -> Entry {
         account_id: None,
         link_id: None,
         device_id: None,
+        why: None,
     }
 }

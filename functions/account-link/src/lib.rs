@@ -214,6 +214,7 @@ impl App {
                 account_id: Some(account.clone()),
                 link_id: None,
                 device_id: None,
+                why: None,
             };
             self.audit.write(&entry).await;
         }

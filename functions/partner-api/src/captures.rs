@@ -7,6 +7,7 @@ use axum::response::Response;
 use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use shared::audit::Deed;
 use shared::capture::{self, Begun, Job, Stop};
 use shared::device::Mark;
 use shared::edge::gateway::{Id, JsonBody, SignedIn};
@@ -81,6 +82,8 @@ pub(crate) async fn capture(
         let told = app.captures_queue.send(Job::message(&medium)).await;
         told.map_err(|error| unavailable(&error))?;
     }
+    app.audited(&user, &medium.account_id, &medium.device_id, Deed::Recorded)
+        .await;
     accepted(&app, medium).await
 }
 

@@ -34,6 +34,10 @@ pub struct Config {
     pub requests_per_minute: u64,
     /// `PRIVACY_REGIONS`: where privacy zones are obscured at the least; none when it is not set.
     pub privacy_regions: Regions,
+    /// `AUDIT_TABLE`: who watched, fetched, recorded and deleted what.
+    pub audit_table: String,
+    /// `AUDIT_RETENTION_DAYS`: how long that is kept.
+    pub audit_retention_days: u64,
     /// `MEDIA_BUCKET`.
     pub media_bucket: String,
 }
@@ -55,6 +59,8 @@ impl Config {
             captures_queue_url: required(env, "CAPTURES_QUEUE_URL")?,
             requests_per_minute: parsed(env, "REQUESTS_PER_MINUTE")?,
             privacy_regions: parsed_or_empty(env, "PRIVACY_REGIONS")?,
+            audit_table: required(env, "AUDIT_TABLE")?,
+            audit_retention_days: parsed(env, "AUDIT_RETENTION_DAYS")?,
             media_bucket: required(env, "MEDIA_BUCKET")?,
         })
     }

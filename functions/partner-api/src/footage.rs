@@ -21,7 +21,7 @@ use crate::{App, unavailable};
 /// for what is there now.
 pub(crate) async fn ask(
     app: &App,
-    link: Link,
+    link: &Link,
     known: &Known,
     clip: ClipRequest,
     headers: &HeaderMap,
@@ -46,7 +46,7 @@ pub(crate) async fn ask(
     let asked = Medium {
         id: MediumId::now(&link.account_id, &known.device_id, "recorded", &name),
         record_first: true,
-        ..Medium::requested(link.account_id, known.device_id.clone(), request, clock::now())
+        ..Medium::requested(link.account_id.clone(), known.device_id.clone(), request, clock::now())
     };
     let medium = app.media.request(asked).await.map_err(|error| unavailable(&error))?;
     // Told twice, a session is held once.

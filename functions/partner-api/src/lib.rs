@@ -39,6 +39,9 @@ pub use config::Config;
 use ring_partner::Ring;
 use ring_partner::client::SettingsError;
 use ring_partner::devices::DeviceId;
+use ring_partner::users::AccountId;
+use shared::audit::store::Audit;
+use shared::audit::{Deed, Entry};
 use shared::capture::archive::Reels;
 use shared::capture::session::live::{Closer, LiveSessions};
 use shared::capture::session::store::SessionTable;
@@ -46,7 +49,6 @@ use shared::capture::store::Slots;
 use shared::device::Known;
 use shared::device::store::Devices;
 use shared::edge::allowance::{Allowance, within};
-use shared::edge::aws;
 use shared::edge::conditional::conditional;
 use shared::edge::description::Description;
 use shared::edge::function::Function;
@@ -55,6 +57,7 @@ use shared::edge::idempotent::{Answers, repeatable};
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::queue::Queue;
 use shared::edge::table::Table;
+use shared::edge::{aws, clock};
 use shared::event::store::Events;
 use shared::grant::access::Access;
 use shared::grant::store::GrantTable;
@@ -95,6 +98,7 @@ pub struct App {
     captures_queue: Queue,
     live: LiveSessions<SessionTable, Ring, Queue>,
     access: Access<Deployed, Function>,
+    audit: Audit,
 }
 
 impl App {
@@ -121,6 +125,12 @@ impl App {
                 GrantTable::new(aws, config.grants_table),
                 Vault::new(Kms::new(aws, config.token_key_id)),
                 refresh,
+            ),
+            audit: Audit::new(
+                aws,
+                config.audit_table,
+                config.audit_retention_days,
+                &config.links_table,
             ),
             links: LinkTable::new(aws, config.links_table),
             policies: Policies::new(aws, &config.devices_table),
@@ -158,6 +168,20 @@ impl App {
         let found: Result<Vec<_>, shared::edge::table::StoreError> = futures_util::future::try_join_all(each).await;
         let found = found.map_err(|error| unavailable(&error))?;
         found.into_iter().flatten().next().ok_or_else(not_found)
+    }
+
+    /// Has it stand in the audit trail that this user did this with a device.
+    async fn audited(&self, user: &SignedIn, account: &AccountId, device: &DeviceId, deed: Deed) {
+        let entry = Entry {
+            at: clock::now(),
+            user_id: user.user_id.clone(),
+            deed,
+            account_id: Some(account.clone()),
+            link_id: None,
+            device_id: Some(device.clone()),
+            why: None,
+        };
+        self.audit.write(&entry).await;
     }
 
     /// Fails unless what is recorded of this device may be shown. Masking is not built: what would have to be masked is not

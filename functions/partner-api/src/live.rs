@@ -8,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use ring_partner::whep::{LONGEST_DESCRIPTION, Offer};
+use shared::audit::Deed;
 use shared::capture::session::Session;
 use shared::capture::session::live::{Asked, CloseFailure, OpenFailure};
 use shared::capture::session::ports::Sessions as _;
@@ -61,6 +62,8 @@ pub(crate) async fn open(
         .await;
     let (session, answer) = opened.map_err(|failure| not_opened(&failure, clock::now()))?;
     tracing::info!(session.id = session.id, "a live session is open");
+    app.audited(&user, &link.account_id, &known.device_id, Deed::Viewed)
+        .await;
     let mut response = private((StatusCode::CREATED, answer));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));

@@ -10,6 +10,7 @@ use ring_partner::media::{AudioOptions, ClipRequest, ImageOptions, Resolution, S
 use ring_partner::object;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use shared::audit::Deed;
 use shared::device::Known;
 use shared::edge::gateway::{Id, JsonBody, Params, SignedIn, private};
 use shared::edge::idempotent::idempotency_key;
@@ -261,9 +262,15 @@ pub(crate) async fn clip(
         clip = clip.in_ratio(video);
     }
     if record {
-        return footage::ask(&app, link, &known, clip, &headers).await;
+        let asked = footage::ask(&app, &link, &known, clip, &headers).await?;
+        app.audited(&user, &link.account_id, &known.device_id, Deed::Recorded)
+            .await;
+        return Ok(asked);
     }
-    ask(&app, &link, &known, Request::Clip(clip), None, now).await
+    let asked = ask(&app, &link, &known, Request::Clip(clip), None, now).await?;
+    app.audited(&user, &link.account_id, &known.device_id, Deed::Fetched)
+        .await;
+    Ok(asked)
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -365,7 +372,10 @@ pub(crate) async fn snapshot(
         request.fits(video).map_err(fields)?;
         request = request.in_ratio(video);
     }
-    ask(&app, &link, &known, Request::Snapshot(request), once, now).await
+    let asked = ask(&app, &link, &known, Request::Snapshot(request), once, now).await?;
+    app.audited(&user, &link.account_id, &known.device_id, Deed::Fetched)
+        .await;
+    Ok(asked)
 }
 
 /// Keeps the request and has it fetched. `once` names a "now", which is told from another by nothing else.
@@ -436,6 +446,8 @@ pub(crate) async fn delete(State(app): State<Arc<App>>, user: SignedIn, Id(id): 
     };
     deleted.map_err(|error| unavailable(&error))?;
     app.media.deleted(&gone).await.map_err(|error| unavailable(&error))?;
+    app.audited(&user, &medium.account_id, &medium.device_id, Deed::MediumDeleted)
+        .await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

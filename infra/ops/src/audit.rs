@@ -38,7 +38,7 @@ pub(crate) struct Command {
     /// About this device alone
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// Of this kind alone, by its word: linked, unlinked, exported, erased, ...
+    /// Of this kind alone, by its word: linked, viewed, fetched, recorded, unlinked, exported, erased, ...
     #[arg(long, value_name = "DEED")]
     deed: Option<String>,
     /// At this time or later
@@ -74,6 +74,8 @@ struct Line {
     account_id: Option<String>,
     link_id: Option<String>,
     device_id: Option<String>,
+    /// The event whose policy did it.
+    why: Option<String>,
 }
 
 /// Does what was asked for.
@@ -130,7 +132,10 @@ impl From<Read> for Line {
                 .as_ref()
                 .and_then(|entry| Some(entry.account_id.as_ref()?.to_string())),
             link_id: entry.as_ref().and_then(|entry| entry.link_id.clone()),
-            device_id: entry.and_then(|entry| Some(entry.device_id?.to_string())),
+            device_id: entry
+                .as_ref()
+                .and_then(|entry| Some(entry.device_id.as_ref()?.to_string())),
+            why: entry.and_then(|entry| entry.why),
         }
     }
 }
@@ -144,6 +149,7 @@ impl fmt::Display for Trail {
                 ("account", &line.account_id),
                 ("link", &line.link_id),
                 ("device", &line.device_id),
+                ("because of", &line.why),
             ] {
                 if let Some(id) = id {
                     write!(f, "  {word} {id}")?;
@@ -176,6 +182,7 @@ mod tests {
             account_id: None,
             link_id: Some("lnk_1".to_owned()),
             device_id: None,
+            why: None,
         };
         Line::from(Read {
             at: at(second),

@@ -1,5 +1,5 @@
-//! The audit trail: who linked, who was refused, who unlinked, which devices came and went, what was taken away or erased, and
-//! when. A user stands in it under a name that is drawn for them, and whatever else could tell whose an entry is, is sealed
+//! The audit trail: who linked, who was refused, who unlinked, which devices came and went, who watched, what was fetched, recorded and
+//! deleted and why, what was taken away or erased, and when. A user stands in it under a name that is drawn for them, and whatever else could tell whose an entry is, is sealed
 //! ([`seal`]). Programs can add to it and can't change it: only its retention deletes.
 
 use jiff::Timestamp;
@@ -28,6 +28,9 @@ pub struct Entry {
     /// With which device, where it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<DeviceId>,
+    /// Because of what, where nobody asked for it: the id of the event whose policy did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// What somebody did.
@@ -46,6 +49,14 @@ pub enum Deed {
     DeviceAdded,
     /// Took access to a device back, at Ring.
     DeviceRemoved,
+    /// Watched live video.
+    Viewed,
+    /// Asked for a clip or a snapshot, or had one asked for by a policy.
+    Fetched,
+    /// Had live video recorded.
+    Recorded,
+    /// Deleted a clip, a snapshot or a recording.
+    MediumDeleted,
     /// Asked for all that there is of them.
     Exported,
     /// Had all that there is of them erased.
@@ -63,6 +74,10 @@ impl Deed {
             Self::RemovedAtRing => "removed_at_ring",
             Self::DeviceAdded => "device_added",
             Self::DeviceRemoved => "device_removed",
+            Self::Viewed => "viewed",
+            Self::Fetched => "fetched",
+            Self::Recorded => "recorded",
+            Self::MediumDeleted => "medium_deleted",
             Self::Exported => "exported",
             Self::Erased => "erased",
         }
@@ -77,7 +92,8 @@ impl Entry {
         let link = self.link_id.as_deref().unwrap_or_default();
         let (deed, at) = (format!("{:?}", self.deed), self.at.to_string());
         let device = self.device_id.as_ref().map_or("", DeviceId::as_str);
-        key::derived("aud", &[&self.user_id, &deed, account, link, device, &at])
+        let why = self.why.as_deref().unwrap_or_default();
+        key::derived("aud", &[&self.user_id, &deed, account, link, device, &at, why])
     }
 }
 
@@ -94,6 +110,10 @@ mod tests {
             Deed::RemovedAtRing,
             Deed::DeviceAdded,
             Deed::DeviceRemoved,
+            Deed::Viewed,
+            Deed::Fetched,
+            Deed::Recorded,
+            Deed::MediumDeleted,
             Deed::Exported,
             Deed::Erased,
         ] {
@@ -110,6 +130,7 @@ mod tests {
             account_id: AccountId::new("account").ok(),
             link_id: Some("lnk_1".to_owned()),
             device_id: DeviceId::new("device").ok(),
+            why: Some("evt_1".to_owned()),
         };
         let others = [
             Entry {
@@ -134,6 +155,10 @@ mod tests {
             },
             Entry {
                 device_id: None,
+                ..entry.clone()
+            },
+            Entry {
+                why: None,
                 ..entry.clone()
             },
         ];

@@ -101,6 +101,7 @@ mod tests {
             account_id: None,
             link_id: Some("lnk_1".to_owned()),
             device_id: None,
+            why: None,
         }
     }
 

@@ -312,6 +312,7 @@ impl Link {
             account_id: Some(self.account_id.clone()),
             link_id: Some(self.id.clone()),
             device_id: None,
+            why: None,
         }
     }
 

@@ -20,10 +20,12 @@ use local::{Failure, Stack};
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use shared::audit::Deed;
 use shared::edge::gateway::SignedIn;
 use shared::edge::{clock, key};
 use shared::link::{LISTED_WITHIN, STALE_AFTER};
 
+use crate::grants::audited;
 use crate::stack::on_the_stack;
 use crate::traps::{alone, among_others, fault, only_device};
 use crate::viewer::Viewer;
@@ -367,6 +369,19 @@ fn each_route_answers_as_the_description_says() {
         walker.asks("deleteMedium", &capture, None, 204).await;
 
         walker.asks("getAccount", "", None, 200).await;
+        // Each of these deeds stands in the trail, and because of what, where a policy did it.
+        let trail = audited(stack, &home.account).await;
+        for deed in ["viewed", "fetched", "recorded", "medium_deleted"] {
+            let found = trail
+                .iter()
+                .find(|entry| entry.deed.as_str() == deed && entry.why.is_none());
+            let found = found.unwrap_or_else(|| panic!("{deed}: {trail:?}"));
+            assert_eq!(found.device_id.as_ref().map(ToString::to_string), Some(device.clone()));
+        }
+        let by_policy = trail
+            .iter()
+            .filter(|entry| entry.deed == Deed::Fetched && entry.why.is_some());
+        assert_eq!(by_policy.count(), 1, "{trail:?}");
         walker.asks("exportAccount", "", None, 202).await;
         walker.asks("unlink", &link, None, 204).await;
         walker.asks("unlink", &link, None, 404).await;

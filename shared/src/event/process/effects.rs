@@ -115,14 +115,17 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
                     EventKind::DeviceAdded => Deed::DeviceAdded,
                     _ => Deed::DeviceRemoved,
                 };
-                self.audit(deed, record.occurred_at, link, device).await
+                self.audit(deed, record.occurred_at, link, device, None).await?;
+                Ok(Came::default())
             }
             Effect::Snapshot => {
                 let request = Request::Snapshot(SnapshotRequest::AtTimestamp {
                     timestamp: record.occurred_at.as_millisecond(),
                     image_options: None,
                 });
-                self.ask(self.caused(record, link, device, request)).await
+                let came = self.ask(self.caused(record, link, device, request)).await?;
+                self.audit_cause(Deed::Fetched, record, link, device).await?;
+                Ok(came)
             }
             Effect::Clip { duration, audio } => {
                 let request = Request::Clip(ClipRequest {
@@ -131,11 +134,15 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
                     video_options: None,
                     audio_options: audio.then_some(AudioOptions { audio_enabled: true }),
                 });
-                self.ask(self.caused(record, link, device, request)).await
+                let came = self.ask(self.caused(record, link, device, request)).await?;
+                self.audit_cause(Deed::Fetched, record, link, device).await?;
+                Ok(came)
             }
             Effect::Capture { duration, audio } => {
                 let request = Request::Capture(CaptureRequest { duration, audio });
-                self.capture(record, self.caused(record, link, device, request)).await
+                let came = self.capture(record, self.caused(record, link, device, request)).await?;
+                self.audit_cause(Deed::Recorded, record, link, device).await?;
+                Ok(came)
             }
             Effect::Announce => self.announce(record, link).await.map(|()| Came::default()),
             Effect::Unlink => self.unlink(record, link).await,
@@ -277,7 +284,20 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
         Ok(Came::default())
     }
 
-    async fn audit(&self, deed: Deed, at: Timestamp, link: &Link, device: &DeviceId) -> Result<Came, Undone> {
+    /// What a policy did because of an event.
+    async fn audit_cause(&self, deed: Deed, record: &Record, link: &Link, device: &DeviceId) -> Result<(), Undone> {
+        let why = Some(record.event_id.as_str().to_owned());
+        self.audit(deed, record.occurred_at, link, device, why).await
+    }
+
+    async fn audit(
+        &self,
+        deed: Deed,
+        at: Timestamp,
+        link: &Link,
+        device: &DeviceId,
+        why: Option<String>,
+    ) -> Result<(), Undone> {
         let entry = Entry {
             at,
             user_id: link.user_id.clone(),
@@ -285,9 +305,9 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
             account_id: Some(link.account_id.clone()),
             link_id: Some(link.id.clone()),
             device_id: Some(device.clone()),
+            why,
         };
-        self.settler.effects.audit(&entry).await?;
-        Ok(Came::default())
+        Ok(self.settler.effects.audit(&entry).await?)
     }
 
     /// What follows from a removal that no event told of. It comes again with each listing, and does the same then.
@@ -319,7 +339,7 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
             self.release_media(&link, device).await?;
         }
         self.retire_media(at, &link, device).await?;
-        self.audit(Deed::DeviceRemoved, at, &link, device).await?;
+        self.audit(Deed::DeviceRemoved, at, &link, device, None).await?;
         self.views.forget_device(account, device);
         Ok(Outcome::Done)
     }
