@@ -18,6 +18,7 @@ mod live;
 mod media;
 mod ops;
 mod pages;
+mod papers;
 mod published;
 mod recorder;
 mod rights;

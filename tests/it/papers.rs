@@ -1,0 +1,86 @@
+//! What the papers say of the stack is so.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Each parameter of the template with what stands between it and the next.
+fn parameters(template: &str) -> BTreeMap<String, String> {
+    let block = template.split("\nParameters:\n").nth(1).expect("parameters");
+    let block = block.split("\nRules:\n").next().expect("what comes after them");
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    let mut name = String::new();
+    for line in block.lines() {
+        let named = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' '));
+        if let Some(named) = named.and_then(|rest| rest.strip_suffix(':')) {
+            named.clone_into(&mut name);
+        }
+        let said = found.entry(name.clone()).or_default();
+        said.push_str(line.trim());
+        said.push(' ');
+    }
+    found
+}
+
+#[test]
+fn the_guide_to_deploying_has_every_parameter_of_the_template_with_its_default_and_its_own_words() {
+    let template = parameters(&read("template.yaml"));
+    assert!(template.len() > 40, "they were read: {template:?}");
+    let guide = read("docs/deploy.md");
+    let rows = guide.lines().filter(|line| line.starts_with("| `"));
+    let rows: BTreeMap<&str, (&str, &str)> = rows
+        .map(|row| {
+            let mut cells = row.trim_matches('|').split(" | ");
+            let mut next = || cells.next().unwrap_or_default().trim();
+            let name = next().trim_matches(['`', ' ']);
+            (name, (next(), next().trim_end_matches(" |").trim()))
+        })
+        .collect();
+    let names: Vec<_> = rows.keys().copied().collect();
+    assert_eq!(names, template.keys().map(String::as_str).collect::<Vec<_>>());
+    for (name, said) in &template {
+        let (default, words) = rows[name.as_str()];
+        let expected = said.split("Default: ").nth(1).map_or("needed", |rest| {
+            rest.split(' ').next().unwrap_or_default().trim_matches('"')
+        });
+        assert_eq!(default.trim_matches('`'), expected, "{name}");
+        assert!(!words.is_empty() && said.contains(words), "{name}: {words}");
+    }
+}
+
+#[test]
+fn each_defence_of_the_threat_model_is_shown_by_a_test_that_exists() {
+    let model = read("docs/threat-model.md");
+    let rows = model
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.matches(" | ").count() == 2);
+    let shown = rows.filter_map(|row| row.rsplit(" | ").next());
+    let named: Vec<_> = shown
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|name| name.matches('_').count() > 3)
+        .collect();
+    assert!(named.len() > 25, "{named:?}");
+    let mut sources = String::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("it")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                sources.push_str(&fs::read_to_string(path).expect("a source"));
+            }
+        }
+    }
+    for name in named {
+        assert!(
+            sources.lines().any(|line| line.contains("fn ") && line.contains(name)),
+            "no test is called {name}"
+        );
+    }
+}
