@@ -14,6 +14,7 @@ use shared::device::Known;
 use shared::device::store::Devices;
 use shared::edge::bus::{Bus, BusError};
 use shared::edge::clock::{self, signed};
+use shared::edge::metrics::Metrics;
 use shared::edge::queue::{Queue, QueueError};
 use shared::edge::table::StoreError;
 use shared::link::Link;
@@ -84,6 +85,8 @@ pub struct Recorder {
     pub(crate) bus: Bus,
     pub(crate) bucket: Bucket,
     pub(crate) live: Arc<Live>,
+    /// How many captures were stored, and how many were not.
+    pub(crate) metrics: Arc<Metrics>,
     /// Who fetches clips that were recorded first.
     pub(crate) fetches: Queue,
     pub(crate) peers: receiver::Settings,
@@ -288,6 +291,14 @@ impl Recorder {
                 announced: false,
             },
         };
+        match &medium.progress {
+            Progress::Stored { .. } => self.metrics.count("captures_stored", 1),
+            // What a device, its owner or a budget forbids is no failure.
+            Progress::Failed { reason, .. } if ["no_video", "ring_unavailable"].contains(&reason.as_str()) => {
+                self.metrics.count("captures_failed", 1);
+            }
+            _ => {}
+        }
         let ended = capture::Ended {
             recorded: length,
             reason,

@@ -91,7 +91,7 @@ pub struct StreamCapture {
     at_once: usize,
     under_way: Arc<AtomicUsize>,
     protection: Protection,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
 }
 
 /// Why the program does not start, or ends before its time.
@@ -139,6 +139,7 @@ impl StreamCapture {
                 DAY,
             ),
         };
+        let metrics = Arc::new(Metrics::new(&config.metrics_namespace, SERVICE));
         let recorder = Recorder {
             media: Media::new(aws, &config.media_table),
             slots: Slots::new(aws, config.media_table),
@@ -149,6 +150,7 @@ impl StreamCapture {
             bus: Bus::new(aws, config.event_bus_name),
             bucket: Bucket(Reels::new(aws, config.media_bucket)),
             live: Arc::new(live),
+            metrics: Arc::clone(&metrics),
             fetches: Queue::new(aws, config.media_queue_url),
             peers: receiver::Settings {
                 bind: config.bind,
@@ -164,7 +166,7 @@ impl StreamCapture {
             at_once: config.captures_at_once,
             under_way: Arc::default(),
             protection: Protection::by(config.ecs_agent.as_ref())?,
-            metrics: Metrics::new(&config.metrics_namespace, SERVICE),
+            metrics,
         })
     }
 

@@ -29,6 +29,8 @@ const ACTIONS: [&str; 2] = [
 struct House {
     alarms: String,
     template: String,
+    /// The recorder's.
+    recorder: String,
     runbook: String,
     /// Program, or `shared` -> its code.
     code: BTreeMap<String, String>,
@@ -55,6 +57,7 @@ impl House {
         Self {
             alarms: text("infra/alarms.yaml"),
             template: text("template.yaml"),
+            recorder: text("infra/capture.yaml"),
             runbook: text("docs/runbook.md"),
             code,
         }
@@ -103,9 +106,14 @@ impl House {
             .values()
             .filter(|lines| lines.contains(&"          METRICS_NAMESPACE: !Ref AWS::StackName".to_owned()));
         let programs = told.filter_map(|lines| lines.iter().find_map(|line| value(line, "CodeUri")));
-        programs
+        let mut programs: BTreeSet<_> = programs
             .filter_map(|code| Some(code.strip_prefix("target/lambda/")?.trim_end_matches('/').to_owned()))
-            .collect()
+            .collect();
+        // The one that Lambda does not run has a template of its own.
+        if self.recorder.contains("METRICS_NAMESPACE") {
+            programs.insert("stream-capture".to_owned());
+        }
+        programs
     }
 
     /// Why nobody counts this metric, if nobody does.
