@@ -1,13 +1,16 @@
 //! Live video on the stack as it is deployed: a player that is no browser's watches the offline Ring's film through our door,
 //! and whatever it does, no session stays open at Ring.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use local::outside::{Home, call};
-use local::{Failure, Stack};
+use local::{Failure, Stack, Tools};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
 
 use crate::traps::{leaving_none_open, only_device};
 use crate::viewer::Viewer;
@@ -456,6 +459,37 @@ fn trap_65_a_device_that_goes_offline_is_watched_no_more() {
         scene.delete(answer.header(LOCATION)).await.must_be(200);
         assert_eq!(asked_to_close().await?, 2);
         viewer.close().await;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_viewer_by_aiortc_sees_moving_pictures_through_our_door_and_its_session_is_closed() {
+    leaving_none_open(async |stack| {
+        let scene = Scene::with(stack, json!({})).await?;
+        let python = Tools::peers(stack.place()).await?;
+        let told = json!({
+            "url": stack.outputs().api_url, "host": stack.outputs().api_host, "token": scene.home.visitor.token,
+            "route": scene.route(),
+        });
+        let mut viewer = Command::new(python)
+            .args(["-B", concat!(env!("CARGO_MANIFEST_DIR"), "/it/aiortc_viewer.py")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("Python starts");
+        let mut input = viewer.stdin.take().expect("a pipe");
+        input.write_all(told.to_string().as_bytes()).await.expect("it is told");
+        drop(input);
+        let said = viewer.wait_with_output().await.expect("it ends");
+        let wrong = String::from_utf8_lossy(&said.stderr).replace(&scene.home.visitor.token, "<token>");
+        assert!(said.status.success(), "{wrong}");
+        let seen: Value = serde_json::from_slice(&said.stdout).expect("what it saw");
+        assert_eq!((&seen["status"], &seen["closed"]), (&json!(201), &json!(200)), "{seen}");
+        assert_eq!((&seen["frames"], &seen["moments"]), (&json!(60), &json!(60)), "{seen}");
+        assert!(seen["size"][0].as_u64() > Some(0), "{seen}");
         Ok(())
     });
 }
