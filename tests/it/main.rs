@@ -27,6 +27,7 @@ mod samples;
 mod silence;
 mod stack;
 mod stores;
+mod synthetic;
 mod traps;
 #[path = "../ring-simulator/tests/it/viewer.rs"]
 #[expect(dead_code, reason = "the offline Ring's own tests use more of it")]

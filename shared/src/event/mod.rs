@@ -24,6 +24,7 @@ pub mod ports;
 pub mod process;
 pub mod silence;
 pub mod store;
+pub mod synthetic;
 mod views;
 
 pub use effect::{Effect, Plan};

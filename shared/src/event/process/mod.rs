@@ -13,7 +13,7 @@ use ring_partner::webhook::Webhook;
 
 use super::ports::{Devices as _, Records as _};
 use super::views::Seen;
-use super::{Delivery, EventId, Plan, Record, Step, Views};
+use super::{Delivery, EventId, Plan, Record, Step, Views, synthetic};
 use crate::device::Gone;
 use crate::edge::batch::Outcome;
 use crate::edge::bus::BusError;
@@ -91,6 +91,9 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
             return self.discard("unparsable");
         };
         let record = Record::of(&webhook, body, delivery, self.kept_for, now);
+        if synthetic::is_synthetic(&webhook) {
+            return self.outcome(self.keep_synthetic(record).await);
+        }
         if record.is_too_old() {
             return self.discard("too-old");
         }
@@ -99,6 +102,21 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
         }
         self.measure_lag(&record, now);
         self.outcome(self.take(record, body).await)
+    }
+
+    /// Records a synthetic event, as far as a day: it waits for no account, has no effects, and no lag that is Ring's.
+    async fn keep_synthetic(&self, record: Record) -> Result<Outcome, Undone> {
+        let now = self.settler.nature.now();
+        let record = Record {
+            expires_at: (now + signed(synthetic::KEPT_FOR)).as_second(),
+            ..record
+        };
+        match self.records.record(&record, now).await {
+            Ok(()) => self.metrics.count("synthetic_events_recorded", 1),
+            Err(StoreError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Outcome::Done)
     }
 
     /// An event that is to be looked at again: it was parked, or left half-way.

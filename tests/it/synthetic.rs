@@ -1,0 +1,45 @@
+//! The synthetic event on the stack: in by the public URL, recorded for a day, acted on by nobody.
+
+use jiff::SignedDuration;
+use local::outside::{claim, rows_about, soon};
+use reqwest::StatusCode;
+use shared::edge::clock;
+use shared::event::synthetic::{KEPT_FOR, MARK, made};
+use uuid::Uuid;
+
+use crate::intake::deployed;
+use crate::ops::post;
+use crate::stack::published;
+use crate::traps::among_others;
+
+#[test]
+fn a_synthetic_event_is_recorded_for_a_day_and_acted_on_by_nobody_and_a_forged_one_is_refused() {
+    among_others(async |stack| {
+        let now = clock::now();
+        let (body, id) = made(&Uuid::new_v4().to_string(), now);
+        let forged = format!("sha256={}", "0".repeat(64));
+        assert_eq!(deployed::post(stack, &body, &forged).await, StatusCode::UNAUTHORIZED);
+        claim(
+            rows_about(stack, "event", id.as_str()).await?.is_empty(),
+            "a forged mark leaves nothing",
+            &id,
+        )?;
+
+        for _ in 0..2 {
+            assert_eq!(post(stack, &body).await, StatusCode::OK);
+        }
+        let row = soon("the synthetic event is recorded", async || {
+            let rows = rows_about(stack, "event", id.as_str()).await?;
+            Ok(rows.into_iter().next().ok_or("no row".to_owned()))
+        })
+        .await?;
+        let ends: i64 = row["expires_at"].as_n().expect("a number").parse().expect("seconds");
+        let latest = now + SignedDuration::try_from(KEPT_FOR).expect("a day") + SignedDuration::from_mins(5);
+        claim(ends <= latest.as_second(), "it is kept for a day", &ends)?;
+
+        // Both deliveries have been through, and the marker is all there is: no history, nothing parked, nothing on the bus.
+        let rows = rows_about(stack, "event", id.as_str()).await?;
+        claim(rows.len() == 1, "it has one row", &rows)?;
+        claim(published(MARK).await == 0, "nobody hears of it", &MARK)
+    });
+}
