@@ -115,6 +115,7 @@ def samples():
     yield from webhook_intake()
     yield from event_processor()
     yield from token_refresh()
+    yield from canary()
     yield from media_fetch()
     yield from partner_api()
     yield from portal()
@@ -202,8 +203,8 @@ def event_processor():
     yield batch("replay", message(parked, epoch_ms(NOW) + 1, attributes={"replay": parked}))
 
 
-def token_refresh():
-    yield "token-refresh/schedule", {
+def schedule(rule):
+    return {
         "version": "0",
         "id": uuid("schedule"),
         "detail-type": "Scheduled Event",
@@ -211,9 +212,17 @@ def token_refresh():
         "account": AWS_ACCOUNT,
         "time": NOW,
         "region": REGION,
-        "resources": [f"arn:aws:events:{REGION}:{AWS_ACCOUNT}:rule/ring-TokenRefreshEachMinute-SAMPLE"],
+        "resources": [f"arn:aws:events:{REGION}:{AWS_ACCOUNT}:rule/{rule}"],
         "detail": {},
     }
+
+
+def canary():
+    yield "canary/schedule", schedule("ring-CanaryEachFiveMinutes-SAMPLE")
+
+
+def token_refresh():
+    yield "token-refresh/schedule", schedule("ring-TokenRefreshEachMinute-SAMPLE")
     yield "token-refresh/one_grant", {"grant": GRANT, "generation": 1}
 
 

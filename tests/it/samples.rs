@@ -143,6 +143,10 @@ fn every_sample_is_parsed_as_its_function_parses_it() {
                 let wake = serde_json::from_str::<Wake>(&sample.event);
                 assert!(wake.is_ok(), "{name}: {wake:?}");
             }
+            "canary" => {
+                let wake = serde_json::from_str::<canary::Wake>(&sample.event);
+                assert!(wake.is_ok(), "{name}: {wake:?}");
+            }
             _ => panic!("events/{name}: {function} is no function, or this test does not know what it takes"),
         }
         sampled.insert(function.clone());
@@ -394,6 +398,7 @@ impl Scene {
         // Nothing of this stack was due in February 2026.
         let minute = json!({ "resolved": 0, "renewed": 0, "ended": 0, "settled": 0, "failed": 0 });
         self.says("token-refresh/schedule", minute).await;
+        self.says("canary/schedule", Value::Null).await;
         self.says("token-refresh/one_grant", json!("ended")).await;
     }
 

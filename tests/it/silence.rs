@@ -16,7 +16,7 @@ use crate::ops::post;
 use crate::stack::alone_on_the_stack;
 
 /// What `token-refresh` has counted of this metric since then, line by line.
-async fn counted(stack: &Stack, metric: &str, since: Timestamp) -> Result<Vec<u64>, Failure> {
+pub(crate) async fn counted(stack: &Stack, metric: &str, since: Timestamp) -> Result<Vec<u64>, Failure> {
     let logs = stack.gather_logs().await?;
     let logs = std::fs::read_to_string(logs).expect("the logs");
     let lines = logs

@@ -1,15 +1,19 @@
 //! The synthetic event on the stack: in by the public URL, recorded for a day, acted on by nobody.
 
 use jiff::SignedDuration;
-use local::outside::{claim, rows_about, soon};
+use local::outside::{claim, rows_about, schedule_at, soon};
+use local::{Failure, Stack};
 use reqwest::StatusCode;
+use serde_json::{Value, json};
 use shared::edge::clock;
 use shared::event::synthetic::{KEPT_FOR, MARK, made};
 use uuid::Uuid;
 
+use crate::grants::{set, set_back};
 use crate::intake::deployed;
 use crate::ops::post;
-use crate::stack::published;
+use crate::silence::counted;
+use crate::stack::{alone_on_the_stack, published};
 use crate::traps::among_others;
 
 #[test]
@@ -41,5 +45,43 @@ fn a_synthetic_event_is_recorded_for_a_day_and_acted_on_by_nobody_and_a_forged_o
         let rows = rows_about(stack, "event", id.as_str()).await?;
         claim(rows.len() == 1, "it has one row", &rows)?;
         claim(published(MARK).await == 0, "nobody hears of it", &MARK)
+    });
+}
+
+/// What the canary counts of itself when it is woken now.
+async fn canary_says(stack: &Stack, missed: u64) -> Result<(), Failure> {
+    let since = clock::now();
+    let answer = stack.invoke("canary", &schedule_at(since)).await?;
+    claim(
+        answer == Value::Null,
+        "the canary ends well, whatever it finds",
+        &answer,
+    )?;
+    let said = soon("the canary has counted", async || {
+        let said = counted(stack, "canary_missed", since).await?;
+        Ok(said.last().copied().ok_or("nothing".to_owned()))
+    })
+    .await?;
+    claim(
+        said == missed,
+        "the canary tells whether its event was recorded",
+        &json!({"missed": said}),
+    )
+}
+
+#[test]
+fn the_canary_follows_its_event_from_the_public_url_to_its_record_and_says_where_it_is_missed() {
+    alone_on_the_stack(async |stack| {
+        let held = async {
+            canary_says(stack, 0).await?;
+            let url = stack.output("WebhookUrl")?.replace("/ring/webhook", "/ring/nowhere");
+            let before = set(stack, "canary", &[("WEBHOOK_URL", &url)]).await;
+            let missed = canary_says(stack, 1).await;
+            set_back(stack, "canary", &before).await;
+            missed
+        };
+        if let Err(failure) = held.await {
+            panic!("{failure}");
+        }
     });
 }
