@@ -117,6 +117,7 @@ impl Wrapped {
         home.events_settle().await?;
         let window = json!({ "timestamp": now - 300_000, "duration": 5_000 });
         home.fetched(device, "clips", &window).await?;
+        stack.invoke("canary", &schedule_at(clock::now())).await?;
         stack.invoke("token-refresh", &schedule_at(clock::now())).await?;
         home.call(Method::GET, "/ring/home", None).await?;
 

@@ -1,5 +1,7 @@
 //! The alarms of `infra/alarms.yaml`: each has something to look at, somebody to tell, and somebody who knows what to do.
 
+mod dashboards;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
