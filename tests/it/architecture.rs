@@ -232,6 +232,17 @@ fn ring_partner_knows_nothing_of_aws() {
 }
 
 #[test]
+fn ring_partner_says_which_compiler_it_needs_and_documents_all_that_is_public() {
+    let folder = WORKSPACE.root.join("shared/ring-partner");
+    let package = &WORKSPACE.packages[WORKSPACE.id_of("ring-partner")];
+    let needs = format!("It needs Rust {} (", text(&package["rust_version"]));
+    let readme = fs::read_to_string(folder.join("README.md")).expect("its README");
+    assert!(readme.contains(&needs), "the README does not say {needs:?}");
+    let lib = fs::read_to_string(folder.join("src/lib.rs")).expect("its root");
+    assert!(lib.contains("#![deny(missing_docs)]") && lib.contains("include_str!(\"../README.md\")"));
+}
+
+#[test]
 fn the_offline_ring_is_a_second_reading_of_the_documentation() {
     let tree = WORKSPACE.tree("ring-simulator");
     for first in ["ring-partner", "shared"] {

@@ -74,6 +74,23 @@ fn the_canary_follows_its_event_from_the_public_url_to_its_record_and_says_where
     alone_on_the_stack(async |stack| {
         let held = async {
             canary_says(stack, 0).await?;
+            let name = &stack.outputs().functions["canary"];
+            let line = soon("the canary's line is in the log", async || {
+                let logs = std::fs::read_to_string(stack.gather_logs().await?).expect("the logs");
+                let mut lines = logs
+                    .lines()
+                    .filter(|line| line.contains("the canary's event is recorded"));
+                let line = lines.next_back().and_then(|line| line.get(line.find('{')?..));
+                let line = line.and_then(|line| serde_json::from_str::<Value>(line).ok());
+                Ok(line.ok_or("none".to_owned()))
+            })
+            .await?;
+            let of_the_convention = line["service"] == "canary"
+                && line["level"] == "INFO"
+                && line["function_name"] == name.as_str()
+                && line["cold_start"].is_boolean()
+                && line["function_request_id"].is_string();
+            claim(of_the_convention, "a line has the fields of the convention", &line)?;
             let url = stack.output("WebhookUrl")?.replace("/ring/webhook", "/ring/nowhere");
             let before = set(stack, "canary", &[("WEBHOOK_URL", &url)]).await;
             let missed = canary_says(stack, 1).await;

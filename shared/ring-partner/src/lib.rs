@@ -5,6 +5,7 @@
 //! with time-outs, bounds, a budget and a circuit breaker. What is left out: storage, queues and any cloud's SDK, the
 //! environment, and every clock but the monotonic one that the client's waits need.
 #![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
 
 pub mod client;
 pub mod devices;

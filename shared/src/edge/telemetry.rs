@@ -1,7 +1,10 @@
-//! Logs: one JSON object a line, on standard output, with the program's name in `service`. Never a token, body, signature,
-//! nonce, presigned URL, e-mail or address: the types that carry those don't print them.
+//! Logs: one JSON object a line, on standard output, with the program's name in `service`, and of the call that it belongs to what
+//! the convention of AWS Powertools has: `cold_start`, `function_name`, `function_memory_size`, `function_request_id`,
+//! `xray_trace_id`. Never a token, body, signature, nonce, presigned URL, e-mail or address: the types that carry those don't
+//! print them.
 
 use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -18,6 +21,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::clock;
 use super::config::Environment;
 
+/// The span that the runtime opens for each call of the function, and its names for what the convention has others for.
+const CALL: &str = "Lambda runtime invoke";
+const REQUEST: &str = "requestId";
+const TRACE: &str = "xrayTraceId";
+
 /// Starts logging for the program `service`, at `LOG_LEVEL` (default `info`): a level, or levels by target,
 /// `info,ring_partner=debug`.
 pub fn init(service: &'static str, env: &impl Environment) {
@@ -29,13 +37,51 @@ pub fn init(service: &'static str, env: &impl Environment) {
     // A second call (several handlers in one test process) keeps the first.
     let _already_set = tracing_subscriber::registry()
         .with(filter)
-        .with(SpanFields)
+        .with(SpanFields::read(env))
         .with(lines)
         .try_init();
 }
 
 /// Keeps each span's fields as JSON, for the lines within it.
-struct SpanFields;
+struct SpanFields {
+    /// What Lambda tells of the function.
+    function: Map<String, Value>,
+    /// Whether a call was seen already.
+    is_warm: AtomicBool,
+}
+
+impl SpanFields {
+    fn read(env: &impl Environment) -> Self {
+        let mut function = Map::new();
+        if let Some(name) = env.get("AWS_LAMBDA_FUNCTION_NAME") {
+            function.insert("function_name".into(), name.into());
+        }
+        if let Some(size) = env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE") {
+            function.insert("function_memory_size".into(), size.into());
+        }
+        Self {
+            function,
+            is_warm: AtomicBool::new(false),
+        }
+    }
+
+    /// What the runtime tells of a call, in the words of the convention. Of the trace's context only the trace itself is one.
+    fn of_a_call(&self, mut fields: Map<String, Value>) -> Map<String, Value> {
+        if let Some(request) = fields.remove(REQUEST) {
+            fields.insert("function_request_id".into(), request);
+        }
+        if let Some(Value::String(context)) = fields.remove(TRACE) {
+            let mut parts = context.split(';');
+            if let Some(root) = parts.find_map(|part| part.trim().strip_prefix("Root=")) {
+                fields.insert("xray_trace_id".into(), root.into());
+            }
+        }
+        fields.extend(self.function.clone());
+        let is_cold = !self.is_warm.swap(true, Ordering::Relaxed);
+        fields.insert("cold_start".into(), is_cold.into());
+        fields
+    }
+}
 
 struct Kept(Map<String, Value>);
 
@@ -44,7 +90,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanFields {
         if let Some(span) = context.span(id) {
             let mut fields = Fields::default();
             attributes.record(&mut fields);
-            span.extensions_mut().insert(Kept(fields.0));
+            let is_a_call = attributes.metadata().name() == CALL;
+            let fields = if is_a_call { self.of_a_call(fields.0) } else { fields.0 };
+            span.extensions_mut().insert(Kept(fields));
         }
     }
 
@@ -131,6 +179,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::io;
     use std::sync::{Arc, Mutex};
 
@@ -158,7 +207,12 @@ mod tests {
                 service: "webhook-intake",
             })
             .with_writer(move || writer.clone());
-        let subscriber = tracing_subscriber::registry().with(SpanFields).with(layer);
+        let environment = HashMap::from([
+            ("AWS_LAMBDA_FUNCTION_NAME".to_owned(), "ring-webhook-intake".to_owned()),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), "256".to_owned()),
+        ]);
+        let fields = SpanFields::read(&environment);
+        let subscriber = tracing_subscriber::registry().with(fields).with(layer);
         tracing::subscriber::with_default(subscriber, log);
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes)
@@ -198,5 +252,37 @@ mod tests {
             tracing::error!(error = &error as &dyn std::error::Error, "the event is retried");
         });
         assert_eq!(lines[0]["error"], "the table is out of reach: connection refused");
+    }
+
+    #[test]
+    fn a_line_of_a_call_has_the_fields_of_the_convention() {
+        let lines = lines(|| {
+            tracing::info!("it starts");
+            for request in ["r-1", "r-2"] {
+                let trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+                let _call =
+                    tracing::info_span!("Lambda runtime invoke", requestId = request, xrayTraceId = trace).entered();
+                tracing::info!("an event is taken");
+            }
+            let _call = tracing::info_span!("Lambda runtime invoke", requestId = "r-3").entered();
+            tracing::info!("an event is taken");
+        });
+        assert_eq!(lines[0].get("cold_start"), None, "no call has come yet");
+        for (line, request, is_cold) in [
+            (&lines[1], "r-1", true),
+            (&lines[2], "r-2", false),
+            (&lines[3], "r-3", false),
+        ] {
+            assert_eq!(line["function_request_id"], request);
+            assert_eq!(line["cold_start"], is_cold);
+            assert_eq!(line["function_name"], "ring-webhook-intake");
+            assert_eq!(line["function_memory_size"], "256");
+            assert_eq!(line["service"], "webhook-intake");
+            assert_eq!(line["level"], "INFO");
+            assert_eq!(line.get("requestId"), None);
+            assert_eq!(line.get("xrayTraceId"), None);
+        }
+        assert_eq!(lines[1]["xray_trace_id"], "1-5759e988-bd862e3fe1be46a994272793");
+        assert_eq!(lines[3].get("xray_trace_id"), None, "a call that is not traced");
     }
 }

@@ -8,8 +8,8 @@ use super::{of_account, of_all};
 use crate::device::Known;
 use crate::edge::metrics::Metrics;
 use crate::edge::table::StoreError;
-use crate::event::device_key;
 use crate::event::store::{Events, Span};
+use crate::event::{account_key, device_key};
 
 /// How far back an account's events are looked at. A home with more of them is busy, and what is usual for it shows in these.
 const MOST_EVENTS: usize = 100;
@@ -59,10 +59,11 @@ impl Watch {
                 self.metrics.count("accounts_looked_at", 1);
                 if let Some(lasts) = of_account(&events, now) {
                     self.metrics.count("accounts_quiet", 1);
+                    let key = account_key(account);
                     tracing::warn!(
-                        account.id = account.as_str(),
+                        account.key = key,
                         quiet_hours = lasts.as_hours(),
-                        "account {account} has been quiet for {} hours, longer than is usual for it",
+                        "account {key} has been quiet for {} hours, longer than is usual for it",
                         lasts.as_hours(),
                     );
                 }
