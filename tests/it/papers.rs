@@ -65,6 +65,55 @@ fn each_defence_of_the_threat_model_is_shown_by_a_test_that_exists() {
         .filter(|name| name.matches('_').count() > 3)
         .collect();
     assert!(named.len() > 25, "{named:?}");
+    let sources = sources();
+    for name in named {
+        assert!(
+            sources.lines().any(|line| line.contains("fn ") && line.contains(name)),
+            "no test is called {name}"
+        );
+    }
+}
+
+/// What a paper refers to: the targets of its links, and the files and tests that it names.
+fn referred_to(paper: &str) -> (Vec<&str>, Vec<&str>) {
+    let links = paper.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let links = links.filter(|link| !link.starts_with("http"));
+    let named = paper.split('`').skip(1).step_by(2);
+    (links.collect(), named.collect())
+}
+
+#[test]
+fn each_file_and_test_that_the_index_and_the_guide_to_extending_name_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let (mut wrong, sources) = (Vec::new(), sources());
+    for paper in ["docs/README.md", "docs/extending.md"] {
+        let text = read(paper);
+        let (links, named) = referred_to(&text);
+        assert!(!links.is_empty(), "{paper} was read");
+        for link in links {
+            let file = link.split('#').next().unwrap_or_default();
+            if !root.join("docs").join(file).exists() {
+                wrong.push(format!("{paper}: {link}"));
+            }
+        }
+        for word in named {
+            let is_file = ["functions/", "shared/", "tests/", "docs/"]
+                .iter()
+                .any(|start| word.starts_with(start));
+            if is_file && !root.join(word).exists() {
+                wrong.push(format!("{paper}: {word}"));
+            }
+            let is_test = word.contains('_') && word.len() > 30 && !word.contains(['/', ':', '.']);
+            if is_test && !sources.contains(&format!("fn {word}(")) {
+                wrong.push(format!("{paper}: no test {word}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The sources of the system tests.
+fn sources() -> String {
     let mut sources = String::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("it")];
     while let Some(folder) = folders.pop() {
@@ -77,10 +126,5 @@ fn each_defence_of_the_threat_model_is_shown_by_a_test_that_exists() {
             }
         }
     }
-    for name in named {
-        assert!(
-            sources.lines().any(|line| line.contains("fn ") && line.contains(name)),
-            "no test is called {name}"
-        );
-    }
+    sources
 }
