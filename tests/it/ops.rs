@@ -86,7 +86,7 @@ fn signature(stack: &Stack, body: &[u8]) -> String {
 }
 
 /// Puts a message into a queue as a program would have.
-async fn put(stack: &Stack, queue: &str, body: &str, attributes: &[(&str, &str)]) {
+pub(crate) async fn put(stack: &Stack, queue: &str, body: &str, attributes: &[(&str, &str)]) {
     let mut send = stack
         .aws()
         .queues

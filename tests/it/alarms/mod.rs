@@ -1,6 +1,7 @@
 //! The alarms of `infra/alarms.yaml`: each has something to look at, somebody to tell, and somebody who knows what to do.
 
 mod dashboards;
+mod faults;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,0 +1,167 @@
+//! Faults, done to a stack of its own, and who is told: the alarm that is meant, and no other that pages.
+//!
+//! The emulator's alarms are evaluated whenever somebody looks. Each fault is a real one: a message, a request, a setting that is
+//! wrong. What only shows after hours is not here.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use local::outside::{Home, claim, soon};
+use local::{Failure, Options, Place, Profile, Progress, RingChoice, Stack};
+use reqwest::StatusCode;
+use reqwest::header::AUTHORIZATION;
+use serde_json::{Value, json};
+use shared::edge::clock;
+use uuid::Uuid;
+
+use super::{blocks, value};
+use crate::grants::{set, set_back};
+use crate::intake::deployed;
+use crate::ops::{post, put};
+use crate::stack::hold_the_floor;
+
+/// They tell of how quick this machine is, and not of what was done to the stack.
+const OF_THE_MACHINE: [&str; 2] = ["IntakeSlow", "IntakeVerySlow"];
+
+/// The alarms that page somebody.
+fn pages() -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/alarms.yaml");
+    let alarms = blocks(&fs::read_to_string(path).expect("the alarms"));
+    let paging = alarms.into_iter().filter(|(_, lines)| {
+        let action = lines.iter().find_map(|line| value(line, "AlarmActions"));
+        action.is_some_and(|action| action.contains("PageTopicArn"))
+    });
+    paging.map(|(name, _)| name).collect()
+}
+
+/// The alarms that are on.
+async fn ringing(stack: &Stack) -> Result<BTreeSet<String>, Failure> {
+    let outputs = stack.outputs();
+    let who = format!(
+        "AWS4-HMAC-SHA256 Credential={}/20260101/{}/monitoring/aws4_request",
+        outputs.aws_access_key_id, outputs.aws_region
+    );
+    let request = stack.http().post(&outputs.aws_endpoint_url).header(AUTHORIZATION, who);
+    let request = request
+        .header("X-Amz-Target", "GraniteServiceVersion20100801.DescribeAlarms")
+        .header("Content-Type", "application/x-amz-json-1.0");
+    let answer = request.body("{}").send().await.expect("the emulator answers");
+    let answer = answer.bytes().await.expect("an answer");
+    let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+    let alarms = answer["MetricAlarms"].as_array().expect("alarms").iter();
+    let prefix = format!("{}-", outputs.stack_name);
+    let on = alarms.filter(|alarm| alarm["StateValue"] == "ALARM");
+    let names = on.filter_map(|alarm| Some(alarm["AlarmName"].as_str()?.strip_prefix(&prefix)?.to_owned()));
+    Ok(names.filter(|name| !OF_THE_MACHINE.contains(&name.as_str())).collect())
+}
+
+/// Does this to the stack: then the alarm is on, which it was not, and no alarm that pages is on but that one and those of before.
+async fn tells(stack: &Stack, alarm: &str, fault: impl AsyncFnOnce()) -> Result<(), Failure> {
+    let before = ringing(stack).await?;
+    claim(
+        !before.contains(alarm),
+        &format!("{alarm} is off before its fault"),
+        &before,
+    )?;
+    fault().await;
+    let after = soon(&format!("{alarm} is on"), async || {
+        let on = ringing(stack).await?;
+        Ok(if on.contains(alarm) {
+            Ok(on)
+        } else {
+            Err(format!("{on:?}"))
+        })
+    })
+    .await?;
+    let others: Vec<_> = after
+        .difference(&before)
+        .filter(|name| *name != alarm && pages().contains(*name))
+        .collect();
+    claim(
+        others.is_empty(),
+        &format!("the fault of {alarm} pages nobody else"),
+        &others,
+    )
+}
+
+/// An event of this home, made and happened so many seconds ago.
+fn event(home: &Home<'_>, id: &str, seconds_ago: i64) -> Vec<u8> {
+    let at = clock::now() - jiff::SignedDuration::from_secs(seconds_ago);
+    let body = json!({
+        "meta": {"version": "1.1", "time": at.to_string(), "request_id": Uuid::new_v4().to_string(),
+                 "account_id": home.account},
+        "data": {"id": id, "type": "button_press",
+                 "attributes": {"source": "ava1.ring.device.FAULTS", "source_type": "devices",
+                                "timestamp": at.as_millisecond()}}
+    });
+    body.to_string().into_bytes()
+}
+
+async fn each_fault_is_told(stack: &Stack) -> Result<(), Failure> {
+    let home = Home::linked(stack, &json!([])).await?;
+    // There has been an event, so that shares are of something.
+    assert_eq!(post(stack, &event(&home, "first", 0)).await, StatusCode::OK);
+
+    tells(stack, "QuarantineHolds", async || {
+        assert_eq!(post(stack, b"no JSON").await, StatusCode::OK);
+    })
+    .await?;
+    tells(stack, "EventsLate", async || {
+        assert_eq!(post(stack, &event(&home, "late", 300)).await, StatusCode::OK);
+    })
+    .await?;
+    tells(stack, "EventsRepeated", async || {
+        for _ in 0..6 {
+            assert_eq!(post(stack, &event(&home, "again", 0)).await, StatusCode::OK);
+        }
+    })
+    .await?;
+    for (queue, alarm) in [
+        ("events_dlq", "EventsGivenUp"),
+        ("media_dlq", "MediaGivenUp"),
+        ("captures_dlq", "CapturesGivenUp"),
+        ("rescue", "RescueHolds"),
+    ] {
+        tells(stack, alarm, async || put(stack, queue, "{}", &[]).await).await?;
+    }
+    tells(stack, "SignaturesRefused", async || {
+        let forged = format!("sha256={}", "0".repeat(64));
+        for _ in 0..30 {
+            let answer = deployed::post_once(stack, &event(&home, "forged", 0), &forged).await;
+            assert_eq!(answer, StatusCode::UNAUTHORIZED);
+        }
+    })
+    .await?;
+    tells(stack, "IntakeFails", async || {
+        let before = set(stack, "webhook-intake", &[("SIGNING_SECRET_ID", "nowhere")]).await;
+        let signature = format!("sha256={}", "0".repeat(64));
+        for _ in 0..3 {
+            let answer = deployed::post_once(stack, &event(&home, "unseen", 0), &signature).await;
+            assert_eq!(answer, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        set_back(stack, "webhook-intake", &before).await;
+    })
+    .await
+}
+
+#[test]
+fn each_fault_rings_the_alarm_that_is_meant_and_pages_nobody_else() {
+    hold_the_floor(|runtime| {
+        let held = runtime.block_on(async {
+            let options = Options {
+                kind: "faults",
+                profile: Profile::Dev,
+                port: None,
+                ring: RingChoice::Simulator,
+                aws_for_functions: None,
+                progress: Progress::Quiet,
+            };
+            let stack = Stack::up(Place::find().await?, options).await?;
+            each_fault_is_told(&stack).await
+        });
+        if let Err(failure) = held {
+            panic!("{failure}");
+        }
+    });
+}
