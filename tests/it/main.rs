@@ -28,6 +28,7 @@ mod silence;
 mod stack;
 mod stores;
 mod synthetic;
+mod trace;
 mod traps;
 #[path = "../ring-simulator/tests/it/viewer.rs"]
 #[expect(dead_code, reason = "the offline Ring's own tests use more of it")]

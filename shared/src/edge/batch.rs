@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::quarantine::{OBJECT, REASON};
 use super::queue::{Message, Queue};
+use super::trace;
 
 /// What becomes of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +67,8 @@ impl Source {
     /// Handles one message; `true` when the queue may forget it.
     async fn one(&self, message: &SqsMessage, handle: &impl AsyncFn(&SqsMessage) -> Outcome) -> bool {
         // A panic is a defect in handling this message, and none in the others of the batch.
-        let outcome = AssertUnwindSafe(handle(message))
+        let context = message.attributes.get(trace::ATTRIBUTE).map(String::as_str);
+        let outcome = AssertUnwindSafe(trace::within(context, handle(message)))
             .catch_unwind()
             .await
             .unwrap_or_else(|_| {

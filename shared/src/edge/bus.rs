@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::aws::Cause;
+use super::trace;
 
 /// The source of everything we publish.
 pub const SOURCE: &str = "ring.partner";
@@ -72,6 +73,7 @@ impl Bus {
             .source(SOURCE)
             .detail_type(&announcement.kind)
             .detail(detail)
+            .set_trace_header(trace::context())
             .build();
         let answer = self
             .client

@@ -24,3 +24,4 @@ pub mod quota;
 pub mod secret;
 pub mod table;
 pub mod telemetry;
+pub mod trace;

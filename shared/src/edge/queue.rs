@@ -6,11 +6,14 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName};
+use aws_sdk_sqs::types::{
+    MessageAttributeValue, MessageSystemAttributeName, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
+};
 use http::HeaderValue;
 use serde::Serialize;
 
 use super::aws::Cause;
+use super::trace;
 
 /// The most that a message may weigh, in bytes (SQS: Message quotas, Message size; the default of a queue).
 pub const LARGEST: usize = 1_048_576;
@@ -192,6 +195,17 @@ impl Queue {
                 .string_value(value)
                 .build();
             send = send.message_attributes(name, value.expect("the type is set one line above"));
+        }
+        // The SDK would send the context of the call, which is that of a whole batch.
+        if let Some(context) = trace::context() {
+            let context = MessageSystemAttributeValue::builder()
+                .data_type(STRING)
+                .string_value(context)
+                .build();
+            send = send.message_system_attributes(
+                MessageSystemAttributeNameForSends::AwsTraceHeader,
+                context.expect("the type is set two lines above"),
+            );
         }
         send.send().await.map_err(|error| QueueError(error.into()))?;
         Ok(())

@@ -20,6 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::clock;
 use super::config::Environment;
+use super::trace;
 
 /// The span that the runtime opens for each call of the function, and its names for what the convention has others for.
 const CALL: &str = "Lambda runtime invoke";
@@ -70,11 +71,10 @@ impl SpanFields {
         if let Some(request) = fields.remove(REQUEST) {
             fields.insert("function_request_id".into(), request);
         }
-        if let Some(Value::String(context)) = fields.remove(TRACE) {
-            let mut parts = context.split(';');
-            if let Some(root) = parts.find_map(|part| part.trim().strip_prefix("Root=")) {
-                fields.insert("xray_trace_id".into(), root.into());
-            }
+        if let Some(Value::String(context)) = fields.remove(TRACE)
+            && let Some(root) = trace::root(&context)
+        {
+            fields.insert("xray_trace_id".into(), root.into());
         }
         fields.extend(self.function.clone());
         let is_cold = !self.is_warm.swap(true, Ordering::Relaxed);
