@@ -54,7 +54,8 @@ impl Codec {
     }
 }
 
-/// H.264, 7.4.1. The first slice of a picture begins with `first_mb_in_slice` 0, which is one set bit.
+/// H.264, 7.4.1. The first slice of a picture begins with `first_mb_in_slice` 0, which is one set bit. Slices in partitions (2 to 4)
+/// are of a profile that no offer of ours has.
 fn avc(unit: &[u8]) -> Kind {
     let &[header, after, ..] = unit else {
         return Kind::Nothing;
@@ -62,7 +63,7 @@ fn avc(unit: &[u8]) -> Kind {
     let first = after & 0x80 != 0;
     match header & 0x1f {
         5 => Kind::Picture { key: true, first },
-        1..=4 => Kind::Picture { key: false, first },
+        1 => Kind::Picture { key: false, first },
         7 => Kind::Set(Set::Sps),
         8 => Kind::Set(Set::Pps),
         6 => Kind::Aside,
@@ -70,15 +71,16 @@ fn avc(unit: &[u8]) -> Kind {
     }
 }
 
-/// H.265, 7.4.2.2. The first bit behind the header of a slice is `first_slice_segment_in_pic_flag`.
+/// H.265, 7.4.2.2. The first bit behind the header of a slice is `first_slice_segment_in_pic_flag`. The types in between are reserved:
+/// a decoder drops them.
 fn hevc(unit: &[u8]) -> Kind {
     let &[header, _, after, ..] = unit else {
         return Kind::Nothing;
     };
     let first = after & 0x80 != 0;
     match header >> 1 & 0x3f {
-        16..=23 => Kind::Picture { key: true, first },
-        0..=15 | 24..=31 => Kind::Picture { key: false, first },
+        16..=21 => Kind::Picture { key: true, first },
+        0..=9 => Kind::Picture { key: false, first },
         32 => Kind::Set(Set::Vps),
         33 => Kind::Set(Set::Sps),
         34 => Kind::Set(Set::Pps),
@@ -105,6 +107,9 @@ mod tests {
         check(Codec::Avc, &[0x06, 0x05], Kind::Aside);
         check(Codec::Avc, &[0x09, 0xf0], Kind::Nothing);
         check(Codec::Avc, &[0x65], Kind::Nothing);
+        check(Codec::Avc, &[0x62, 0x88], Kind::Nothing);
+        check(Codec::Hevc, &[0x18, 1, 0xaf], Kind::Nothing);
+        check(Codec::Hevc, &[0x2c, 1, 0xaf], Kind::Nothing);
         check(Codec::Hevc, &[0x26, 1, 0xaf], picture(true, true));
         check(Codec::Hevc, &[0x2a, 1, 0x2f], picture(true, false));
         check(Codec::Hevc, &[0x02, 1, 0xd0], picture(false, true));

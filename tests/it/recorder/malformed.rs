@@ -1,4 +1,5 @@
-//! What anybody can send to a recorder's port while it records: packets of each protocol that is spoken there, none of them right.
+//! What anybody can send to a recorder's port while it records: packets of each protocol that is spoken there, none of them right;
+//! and what the camera itself can send that is rightly encrypted, and makes no sense within.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -99,4 +100,26 @@ async fn ten_thousand_malformed_packets_neither_stop_a_recorder_nor_spoil_its_fi
     let gone = recorded.sum(|counts| counts.packets_lost + counts.frames_dropped + counts.payloads_malformed);
     assert_eq!(gone, 0, "{:?}", recorded.manifest.parts);
     assert!(recorded.sum(|counts| counts.frames_kept) > 100, "{film}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_packets_that_make_no_sense_once_they_are_decrypted_do_neither() {
+    // Fifteen frames a second, for ten seconds.
+    for preset in ["doorbell", "hevc_camera"] {
+        let scene = Scene::with(preset, serde_json::json!({ "garbage": 70 })).await;
+        let recorded = scene.record(seconds(10)).await;
+        assert_eq!(recorded.over, Over::Complete, "{preset}");
+        assert_eq!(
+            recorded.sessions.len(),
+            1,
+            "the session went on: {:?}",
+            recorded.sessions
+        );
+        let film = recorded.film().await;
+        let kept = recorded.sum(|counts| counts.frames_kept);
+        assert_eq!(film["frames"].as_u64(), Some(kept), "{preset}");
+        assert!(kept > 100, "{preset}: {film} {:?}", recorded.manifest.parts);
+        let refused = recorded.sum(|counts| counts.payloads_malformed);
+        assert!(refused > 1_000, "they came: {refused}");
+    }
 }

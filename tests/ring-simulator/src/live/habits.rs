@@ -23,6 +23,8 @@ pub(crate) enum Power {
 pub(crate) struct Habits {
     /// The share of packets that is lost on the way, retransmitted ones too: from 0 to 1.
     pub(super) loss: f64,
+    /// So many packets go before each frame that are rightly encrypted, and make no sense within.
+    pub(super) garbage: u32,
     /// Packets that the viewer misses are sent again.
     pub(super) retransmit: bool,
     /// A key frame follows when the viewer asks for one.
@@ -69,6 +71,7 @@ impl Default for Habits {
     fn default() -> Self {
         Self {
             loss: 0.0,
+            garbage: 0,
             retransmit: true,
             answer_pli: true,
             silent: false,

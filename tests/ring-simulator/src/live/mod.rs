@@ -287,6 +287,10 @@ async fn show(session: &Session, peer: &mut Peer) {
         let frame = &film.frames[place];
         place = (place + 1) % film.frames.len();
         let timestamp = now.wrapping_mul(CLOCK_RATE / FRAMES_A_SECOND);
+        for _ in 0..habits.garbage {
+            // It is lost like any other packet, should it not be sent.
+            let _ = peer.send_garbage(timestamp.wrapping_sub(1)).await;
+        }
         if peer.send(frame, timestamp).await.is_ok() {
             session.frames.fetch_add(1, Ordering::Relaxed);
             session.key_frames.fetch_add(frame.key.into(), Ordering::Relaxed);

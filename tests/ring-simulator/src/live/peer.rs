@@ -1,5 +1,6 @@
 //! One WebRTC connection that sends a film: made from an offer, with the answer to it.
 
+use bytes::Bytes;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -164,6 +165,37 @@ impl Peer {
             self.track.write_rtp(rtc::rtp::Packet { header, payload }).await?;
         }
         Ok(())
+    }
+
+    /// Sends a packet whose payload is none of its codec's: cut short, of a type that is reserved, or with lengths and fragments
+    /// of what is not there.
+    pub(super) async fn send_garbage(&mut self, timestamp: u32) -> Result<(), Error> {
+        let payload: &[u8] = match self.sequence % 10 {
+            0 => &[],
+            // H.264: aggregates that are longer than all; fragments without a beginning, and of nothing; reserved types.
+            1 => &[24, 0xff, 0xff, 1],
+            2 => &[24],
+            3 => &[28, 0x05, 1, 2, 3],
+            4 => &[28],
+            5 => &[31, 31, 31],
+            // H.265: the same, and a payload content information of which there is less than it says.
+            6 => &[48 << 1, 1, 0xff, 0xff, 2],
+            7 => &[49 << 1, 1, 19],
+            8 => &[50 << 1, 1, 0xff, 0xff],
+            _ => &[0xff; 64],
+        };
+        let header = Header {
+            version: 2,
+            marker: self.sequence.is_multiple_of(3),
+            payload_type: self.payload_type,
+            sequence_number: self.sequence,
+            timestamp,
+            ssrc: self.source,
+            ..Header::default()
+        };
+        self.sequence = self.sequence.wrapping_add(1);
+        let payload = Bytes::from_static(payload);
+        Ok(self.track.write_rtp(rtc::rtp::Packet { header, payload }).await?)
     }
 
     /// Waits until the viewer asks for a key frame.
