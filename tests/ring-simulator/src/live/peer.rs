@@ -195,7 +195,7 @@ impl Peer {
         };
         self.sequence = self.sequence.wrapping_add(1);
         let payload = Bytes::from_static(payload);
-        Ok(self.track.write_rtp(rtc::rtp::Packet { header, payload }).await?)
+        self.track.write_rtp(rtc::rtp::Packet { header, payload }).await
     }
 
     /// Waits until the viewer asks for a key frame.
