@@ -86,7 +86,7 @@ fn referred_to(paper: &str) -> (Vec<&str>, Vec<&str>) {
 fn each_file_and_test_that_the_index_and_the_guide_to_extending_name_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let (mut wrong, sources) = (Vec::new(), sources());
-    for paper in ["docs/README.md", "docs/extending.md"] {
+    for paper in ["docs/README.md", "docs/extending.md", "docs/dashboards.md"] {
         let text = read(paper);
         let (links, named) = referred_to(&text);
         assert!(!links.is_empty(), "{paper} was read");

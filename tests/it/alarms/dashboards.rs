@@ -8,7 +8,7 @@ use super::{House, Metric};
 const WALKS: [&str; 5] = ["Capture", "Event", "Link", "Media", "Refresh"];
 
 /// Walk -> what its dashboard shows.
-fn dashboards(template: &str) -> Vec<(String, Value)> {
+pub(super) fn dashboards(template: &str) -> Vec<(String, Value)> {
     let blocks = template.split("    Type: AWS::CloudWatch::Dashboard\n");
     let names = blocks.clone().map(|block| {
         let name = block.lines().rfind(|line| line.ends_with(':'));
@@ -100,7 +100,7 @@ fn wrongs(house: &House, template: &str) -> Vec<String> {
     wrongs
 }
 
-fn template() -> String {
+pub(super) fn template() -> String {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(root.join("../infra/dashboards.yaml")).expect("the dashboards")
 }

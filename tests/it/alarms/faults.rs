@@ -13,9 +13,10 @@ use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use shared::edge::clock;
+use shared::edge::config::{Environment as _, Process};
 use uuid::Uuid;
 
-use super::{blocks, value};
+use super::{blocks, pictures, value};
 use crate::grants::{set, set_back};
 use crate::intake::deployed;
 use crate::ops::{post, put};
@@ -35,8 +36,8 @@ fn pages() -> BTreeSet<String> {
     paging.map(|(name, _)| name).collect()
 }
 
-/// The alarms that are on.
-async fn ringing(stack: &Stack) -> Result<BTreeSet<String>, Failure> {
+/// Asks the emulator's CloudWatch, as its root.
+pub(super) async fn ask(stack: &Stack, what: &str, question: &Value) -> Value {
     let outputs = stack.outputs();
     let who = format!(
         "AWS4-HMAC-SHA256 Credential={}/20260101/{}/monitoring/aws4_request",
@@ -44,13 +45,21 @@ async fn ringing(stack: &Stack) -> Result<BTreeSet<String>, Failure> {
     );
     let request = stack.http().post(&outputs.aws_endpoint_url).header(AUTHORIZATION, who);
     let request = request
-        .header("X-Amz-Target", "GraniteServiceVersion20100801.DescribeAlarms")
+        .header("X-Amz-Target", format!("GraniteServiceVersion20100801.{what}"))
         .header("Content-Type", "application/x-amz-json-1.0");
-    let answer = request.body("{}").send().await.expect("the emulator answers");
-    let answer = answer.bytes().await.expect("an answer");
-    let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+    let answer = request
+        .body(question.to_string())
+        .send()
+        .await
+        .expect("the emulator answers");
+    serde_json::from_slice(&answer.bytes().await.expect("an answer")).expect("JSON")
+}
+
+/// The alarms that are on.
+async fn ringing(stack: &Stack) -> Result<BTreeSet<String>, Failure> {
+    let answer = ask(stack, "DescribeAlarms", &json!({})).await;
     let alarms = answer["MetricAlarms"].as_array().expect("alarms").iter();
-    let prefix = format!("{}-", outputs.stack_name);
+    let prefix = format!("{}-", stack.outputs().stack_name);
     let on = alarms.filter(|alarm| alarm["StateValue"] == "ALARM");
     let names = on.filter_map(|alarm| Some(alarm["AlarmName"].as_str()?.strip_prefix(&prefix)?.to_owned()));
     Ok(names.filter(|name| !OF_THE_MACHINE.contains(&name.as_str())).collect())
@@ -158,7 +167,11 @@ fn each_fault_rings_the_alarm_that_is_meant_and_pages_nobody_else() {
                 progress: Progress::Quiet,
             };
             let stack = Stack::up(Place::find().await?, options).await?;
-            each_fault_is_told(&stack).await
+            each_fault_is_told(&stack).await?;
+            if Process.get("PICTURES").is_some() {
+                pictures::draw(&stack).await;
+            }
+            Ok::<_, Failure>(())
         });
         if let Err(failure) = held {
             panic!("{failure}");

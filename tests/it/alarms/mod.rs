@@ -2,6 +2,7 @@
 
 mod dashboards;
 mod faults;
+mod pictures;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -345,4 +346,29 @@ fn an_alarm_that_is_not_as_it_should_be_is_noticed() {
             "{expected:?} is not among {wrongs:#?}"
         );
     }
+}
+
+/// A line of the log that CloudWatch reads as metrics has a hundred of them at most; sixty leave room, and are more than anybody looks at.
+#[test]
+fn all_that_is_counted_anywhere_fits_into_one_line() {
+    let house = House::read();
+    let mut names = BTreeSet::new();
+    for code in house.code.values() {
+        for call in [".count(", ".time(", ".percent("] {
+            let arguments = code.split(call).skip(1);
+            let literals = arguments.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+            names.extend(literals.filter(|name| name.contains('_')).map(str::to_owned));
+        }
+    }
+    assert!((20..=60).contains(&names.len()), "{names:?}");
+    let code = &house.code["shared"];
+    assert!(
+        code.contains("\"Dimensions\": [[\"service\"]]"),
+        "the program is the one dimension"
+    );
+    assert_eq!(
+        code.matches("\"Dimensions\"").count(),
+        1,
+        "one place alone says what a dimension is"
+    );
 }
