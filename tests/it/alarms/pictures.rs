@@ -13,8 +13,9 @@ use super::faults::ask;
 
 const WIDTH: i64 = 560;
 const HEIGHT: i64 = 210;
-/// For how long back, in minutes.
-const MINUTES: i64 = 10;
+/// For how long back, and in which steps, in seconds.
+const SECONDS: i64 = 90;
+const STEP: i64 = 5;
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
 /// One line of a widget: its words, and its values by the minute.
@@ -81,8 +82,8 @@ async fn counted(stack: &Stack, line: &Value) -> Series {
         .collect();
     let now = clock::now().as_second();
     let metric = json!({"Namespace": words[0], "MetricName": words[1], "Dimensions": dimensions});
-    let query = json!({"Id": "m", "MetricStat": {"Metric": metric, "Period": 60, "Stat": stat}});
-    let question = json!({"MetricDataQueries": [query], "StartTime": now - 60 * MINUTES, "EndTime": now + 60,
+    let query = json!({"Id": "m", "MetricStat": {"Metric": metric, "Period": STEP, "Stat": stat}});
+    let question = json!({"MetricDataQueries": [query], "StartTime": now - SECONDS, "EndTime": now + STEP,
                           "ScanBy": "TimestampAscending"});
     let answer = ask(stack, "GetMetricData", &question).await;
     let found = &answer["MetricDataResults"][0];
@@ -129,7 +130,7 @@ fn widget_of(title: &str, all: &[Series], x: i64, y: i64) -> String {
     );
     for (index, (series, colour)) in (0_i64..).zip(all.iter().zip(COLOURS)) {
         let at = |(time, value): &(i64, f64)| {
-            let across = left as f64 + wide as f64 * (1.0 + *time as f64 / (60 * MINUTES) as f64);
+            let across = left as f64 + wide as f64 * (1.0 + *time as f64 / SECONDS as f64);
             let down = (top + high) as f64 - high as f64 * value.max(0.0) / highest;
             (across.clamp(left as f64, (left + wide) as f64), down)
         };
