@@ -76,6 +76,12 @@ async fn counted(stack: &Stack, line: &Value) -> Series {
         .and_then(|line| line.last())
         .and_then(|last| last["stat"].as_str());
     let stat = stat.expect("a statistic");
+    // As the template has it: names that the stack has given say nothing to a reader.
+    let of = line
+        .as_array()
+        .and_then(|line| line.iter().rev().find_map(Value::as_str));
+    let of = of.unwrap_or_default().trim_start_matches("${Stack}-");
+    let of = of.trim_start_matches("${").trim_end_matches('}');
     let dimensions: Vec<_> = words[2..]
         .chunks(2)
         .map(|pair| json!({"Name": pair[0], "Value": pair[1]}))
@@ -98,14 +104,14 @@ async fn counted(stack: &Stack, line: &Value) -> Series {
         .flatten()
         .filter_map(Value::as_f64);
     Series {
-        label: format!("{} ({}) {}", words[1], stat, words.last().map_or("", String::as_str)),
+        label: format!("{} ({stat}) of {of}", words[1]),
         points: times.map(|time| time as i64 - now).zip(values).collect(),
     }
 }
 
 /// One widget, at its place.
 fn widget_of(title: &str, all: &[Series], x: i64, y: i64) -> String {
-    let (left, top, wide, high) = (x + 44, y + 28, WIDTH - 60, 90_i64);
+    let (left, top, wide, high) = (x + 44, y + 28, WIDTH - 60, 80_i64);
     let highest = all
         .iter()
         .flat_map(|series| &series.points)
@@ -150,7 +156,7 @@ fn widget_of(title: &str, all: &[Series], x: i64, y: i64) -> String {
                 "<circle cx=\"{across:.1}\" cy=\"{down:.1}\" r=\"2.5\" fill=\"{colour}\"/>"
             );
         }
-        let (across, down) = (left + index % 2 * (wide / 2), top + high + 16 + index / 2 * 15);
+        let (across, down) = (left, top + high + 15 + index * 13);
         let _ = writeln!(
             drawn,
             "<text x=\"{across}\" y=\"{down}\" fill=\"{colour}\">{}</text>",
