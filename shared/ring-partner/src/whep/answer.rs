@@ -78,7 +78,10 @@ fn anonymous(line: &Line) -> Line {
 /// Ring's section under the viewer's own id for it.
 fn accepted(asked: &Section, answered: &Section) -> Section {
     let mut section = answered.clone();
-    section.lines.retain(|line| line.name() != Some("mid"));
+    // Lines of the session have no place in a section (RFC 8866, 9), and could name a host there.
+    section
+        .lines
+        .retain(|line| matches!(line.kind, 'c' | 'b' | 'a') && line.name() != Some("mid"));
     if let Some(mid) = asked.attribute("mid") {
         section.lines.push(Line::with("mid", mid));
     }

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use ring_partner::devices::DeviceId;
 use shared::device::Mark;
 use shared::edge::queue::LARGEST;
+use shared::event::synthetic;
 use shared::event::{EventId, Progress};
 use shared::grant::GrantId;
 use shared::link::{CompleteLink, Confirmed, Link};
@@ -82,6 +83,8 @@ enum Before {
     Late,
     /// It makes no sense.
     Nonsense,
+    /// The account is linked; what comes is a synthetic event.
+    Synthetic,
     /// Ring is about to tell it.
     Untold,
     /// Ring is about to tell what no queue takes.
@@ -143,6 +146,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("added again", "device_added", Before::Retired),
     scenario("the integration ends", "app_integration_removed", Before::Linked),
     scenario("nonsense", "motion_detected", Before::Nonsense),
+    scenario("synthetic", synthetic::MARK, Before::Synthetic),
 ];
 
 async fn link(house: &House) {
@@ -294,6 +298,10 @@ async fn prepare(house: &House, scenario: &Scenario, event: &Event, book: &mut B
             book.nonsense.insert(body.clone(), true);
             house.world.all().queue.send(Content::Body(body), now);
         }
+        Before::Synthetic => {
+            let (body, _) = synthetic::made("one", now);
+            house.world.all().queue.send(Content::Body(body), now);
+        }
     }
     sleep(Duration::from_secs(1)).await;
 }
@@ -378,6 +386,16 @@ fn run(scenario: &Scenario, strikes: &BTreeMap<usize, Fault>) -> Result<Vec<Call
                 let all = house.world.all();
                 if all.events.history().count() != 1 || !all.published.is_empty() {
                     return Err("what was left of an unlinked account did not come to its end".to_owned());
+                }
+            }
+            Before::Synthetic => {
+                let all = house.world.all();
+                let recorded = all
+                    .events
+                    .markers()
+                    .filter(|marker| marker.kind.as_str() == synthetic::MARK);
+                if recorded.count() != 1 || !all.published.is_empty() || !all.queue.jobs.is_empty() {
+                    return Err("a synthetic event is not recorded, or acted on".to_owned());
                 }
             }
             _ => {
