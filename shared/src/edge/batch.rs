@@ -68,7 +68,9 @@ impl Source {
     async fn one(&self, message: &SqsMessage, handle: &impl AsyncFn(&SqsMessage) -> Outcome) -> bool {
         // A panic is a defect in handling this message, and none in the others of the batch.
         let context = message.attributes.get(trace::ATTRIBUTE).map(String::as_str);
-        let outcome = AssertUnwindSafe(trace::within(context, handle(message)))
+        // In a box: a walk's future is so deep a type that the compiler has no room around it.
+        let handled = Box::pin(handle(message));
+        let outcome = AssertUnwindSafe(trace::within(context, handled))
             .catch_unwind()
             .await
             .unwrap_or_else(|_| {
