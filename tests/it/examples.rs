@@ -110,7 +110,16 @@ fn motion_switches_a_light_on_is_logged_and_becomes_a_notification_with_a_pictur
         let order = light.hears(&name).await?;
         assert_eq!(order["light"], "on", "{order}");
         let notification = phone.hears(&name).await?;
-        assert_eq!(notification["title"], format!("Motion at {name}"), "{notification}");
+        assert_eq!(notification["title"], format!("A clip of {name}"), "{notification}");
+        let time: jiff::Timestamp = notification["time"]
+            .as_str()
+            .unwrap_or_default()
+            .parse()
+            .expect("a time");
+        assert!(
+            (time.as_millisecond() - now).abs() < 60_000,
+            "of the motion: {notification}"
+        );
         for (what, media_type) in [("picture", "image/jpeg"), ("clip", "video/mp4")] {
             let url = notification[what]
                 .as_str()

@@ -11,7 +11,7 @@ function draw(summary, devices) {
   console.log(`${summary.online} of ${summary.devices} cameras online, motion detection on at ${summary.motion_enabled}`);
   for (const device of devices) {
     const age = device.ring === 'degraded' ? ` (as of ${device.as_of}: Ring is out of reach)` : '';
-    console.log(`  ${device.online ? '●' : '○'} ${names.get(device.id)}: ${summary.motion_24h[device.id]} motions in 24 h${age}`);
+    console.log(`  ${device.online ? '●' : '○'} ${names.get(device.id)}: ${summary.motion_24h[device.id] ?? 0} motions in 24 h${age}`);
   }
   for (const event of summary.last) {
     console.log(`  ${event.occurred_at}  ${event.type}${event.subtype ? ` (${event.subtype})` : ''}  ${names.get(event.device_id) ?? ''}`);

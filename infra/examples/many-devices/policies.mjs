@@ -12,6 +12,10 @@ const { values: { all, ...filter }, positionals: [file] } = parseArgs({
   allowPositionals: true,
   options: { all: { type: 'boolean' }, online: { type: 'string' }, country: { type: 'string' }, capability: { type: 'string' } },
 });
+if (!file || (!all && Object.keys(filter).length === 0)) {
+  console.error('policies.mjs POLICY.json, and --all or a filter: --online, --country, --capability');
+  process.exit(2);
+}
 const policy = JSON.parse(await readFile(file, 'utf8'));
 const client = new Client({ base: process.env.API_URL, token: () => process.env.ID_TOKEN });
 

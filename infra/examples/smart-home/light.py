@@ -14,4 +14,4 @@ def on_motion(event, _context):
     )
     # A light that can't be reached is an error: Lambda tries twice more.
     with urllib.request.urlopen(request, timeout=5) as answer:
-        print(json.dumps({"order": order, "status": answer.status}))
+        print(json.dumps({"event_id": detail["event_id"], "status": answer.status}))

@@ -547,6 +547,10 @@ impl Medium {
                 more.insert("partial".into(), object.partial.into());
                 more.insert("stale".into(), object.stale.into());
                 more.insert("object_key".into(), object.key.as_str().into());
+                if let Some(actual) = object.actual {
+                    let window = serde_json::json!({ "timestamp": actual.timestamp, "duration": actual.duration });
+                    more.insert("actual".into(), window);
+                }
                 if let Some(thumbnail) = &object.thumbnail {
                     more.insert("thumbnail_key".into(), thumbnail.as_str().into());
                 }

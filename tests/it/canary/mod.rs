@@ -51,6 +51,8 @@ async fn search(stack: &Stack, bus: &Bus) -> Result<(), Failure> {
     journey.link(&mut places).await?;
     journey.events_and_media(&mut places).await?;
     journey.refresh().await?;
+    // Its own schedule may not have come yet.
+    stack.invoke("canary", &schedule_at(clock::now())).await?;
     journey.bad_requests(&mut places).await?;
     let secrets = journey.secrets().await?;
     places.look_around(stack, "while linked").await?;
