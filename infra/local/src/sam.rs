@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tokio::process::Command;
@@ -27,55 +27,61 @@ pub(crate) struct Sam<'a> {
 impl Sam<'_> {
     /// Deploys the checkout's own template.
     pub(crate) async fn deploy(&self, aws: &Aws, parameters: &BTreeMap<&str, String>) -> Result<(), Failure> {
-        let bucket = format!("{}-artifacts", self.stack_name);
+        let bucket = self.artifacts();
         let made = aws.objects.create_bucket().bucket(&bucket).send().await;
         made.or_fail(|| format!("The bucket {bucket} can't be made"))?;
 
-        let mut sam = self.command("deploy");
-        sam.args(["--s3-bucket", &bucket, "--template-file", "template.yaml"])
-            .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"])
-            .args(["--no-confirm-changeset", "--no-progressbar", "--parameter-overrides"])
-            .current_dir(self.template_folder()?);
-        for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
-            sam.arg(format!("{name}={value}"));
-        }
-        let emulator = self.run.log("emulator");
-        let advice = format!("look at the log's end; the emulator's is {}", emulator.display());
-        child::run(sam, &self.run.log("sam"), "template.yaml can't be deployed", &advice).await
+        let parameters = parameters.iter().filter(|(_, value)| !value.is_empty());
+        let parameters = parameters.map(|(name, value)| (*name, value.as_str()));
+        let folder = self.template_folder()?;
+        self.deployed("template.yaml", &folder, self.stack_name, "sam", parameters)
+            .await
     }
 
-    /// Deploys another template beside it, as a stack of its own.
+    /// Deploys another template of the checkout beside it, as a stack of its own.
     pub(crate) async fn deploy_beside(
         &self,
         template: &str,
         name: &str,
         parameters: &[(&str, &str)],
     ) -> Result<(), Failure> {
-        let mut sam = Command::new(self.tools.deployers().join("sam"));
-        sam.args(["deploy", "--stack-name", name, "--region", REGION]);
-        self.surround(&mut sam);
-        sam.args([
-            "--s3-bucket",
-            &format!("{}-artifacts", self.stack_name),
-            "--template-file",
-            template,
-        ])
-        .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"])
-        .args(["--no-confirm-changeset", "--no-progressbar", "--parameter-overrides"])
-        .current_dir(self.place.checkout());
+        let (folder, log) = (self.place.checkout(), format!("sam-{name}"));
+        self.deployed(template, folder, name, &log, parameters.iter().copied())
+            .await
+    }
+
+    /// Deploys a template that `folder` has, as this stack.
+    async fn deployed(
+        &self,
+        template: &str,
+        folder: &Path,
+        stack: &str,
+        log: &str,
+        parameters: impl Iterator<Item = (&str, &str)>,
+    ) -> Result<(), Failure> {
+        let mut sam = self.command("deploy", stack);
+        sam.args(["--s3-bucket", &self.artifacts(), "--template-file", template])
+            .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"])
+            .args(["--no-confirm-changeset", "--no-progressbar", "--parameter-overrides"])
+            .current_dir(folder);
         for (name, value) in parameters {
             sam.arg(format!("{name}={value}"));
         }
         let emulator = self.run.log("emulator");
         let advice = format!("look at the log's end; the emulator's is {}", emulator.display());
         let failed = format!("{template} can't be deployed");
-        child::run(sam, &self.run.log(&format!("sam-{name}")), &failed, &advice).await
+        child::run(sam, &self.run.log(log), &failed, &advice).await
+    }
+
+    /// The bucket that templates are deployed from.
+    fn artifacts(&self) -> String {
+        format!("{}-artifacts", self.stack_name)
     }
 
     /// Gathers what all functions have logged into one file, a line for each message.
     pub(crate) async fn logs(&self) -> Result<PathBuf, Failure> {
         let raw = self.run.log("functions-raw");
-        let mut sam = self.command("logs");
+        let mut sam = self.command("logs", self.stack_name);
         sam.args(["--output", "json"]);
         let advice = "look at the log groups themselves with any tool of AWS's";
         child::run(sam, &raw, "The functions' logs can't be read", advice).await?;
@@ -86,16 +92,11 @@ impl Sam<'_> {
         Ok(log)
     }
 
-    fn command(&self, what: &str) -> Command {
+    /// `sam`, told of the emulator, and of nothing of AWS.
+    fn command(&self, what: &str, stack: &str) -> Command {
         let mut sam = Command::new(self.tools.deployers().join("sam"));
-        sam.args([what, "--stack-name", self.stack_name, "--region", REGION]);
-        self.surround(&mut sam);
-        sam
-    }
-
-    /// What it has to know of the emulator, and nothing of AWS.
-    fn surround(&self, sam: &mut Command) {
-        sam.env("AWS_ENDPOINT_URL", self.endpoint)
+        sam.args([what, "--stack-name", stack, "--region", REGION])
+            .env("AWS_ENDPOINT_URL", self.endpoint)
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY.0)
             .env("AWS_SECRET_ACCESS_KEY", ACCESS_KEY.1)
             .env("AWS_DEFAULT_REGION", REGION)
@@ -109,6 +110,7 @@ impl Sam<'_> {
             .env("SAM_CLI_POLL_DELAY", "0.2")
             .env("NO_PROXY", "127.0.0.1,localhost")
             .env("no_proxy", "127.0.0.1,localhost");
+        sam
     }
 
     /// A folder from which `sam` sees the checkout's own template, and beside it the target folder in use, wherever that

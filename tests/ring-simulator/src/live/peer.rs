@@ -152,17 +152,7 @@ impl Peer {
         let payloads = self.payloader.payload(MTU, &frame.data)?;
         let last = payloads.len().saturating_sub(1);
         for (number, payload) in payloads.into_iter().enumerate() {
-            let header = Header {
-                version: 2,
-                marker: number == last,
-                payload_type: self.payload_type,
-                sequence_number: self.sequence,
-                timestamp,
-                ssrc: self.source,
-                ..Header::default()
-            };
-            self.sequence = self.sequence.wrapping_add(1);
-            self.track.write_rtp(rtc::rtp::Packet { header, payload }).await?;
+            self.write(payload, timestamp, number == last).await?;
         }
         Ok(())
     }
@@ -184,9 +174,15 @@ impl Peer {
             8 => &[50 << 1, 1, 0xff, 0xff],
             _ => &[0xff; 64],
         };
+        let marker = self.sequence.is_multiple_of(3);
+        self.write(Bytes::from_static(payload), timestamp, marker).await
+    }
+
+    /// Writes the next packet of the stream.
+    async fn write(&mut self, payload: Bytes, timestamp: u32, marker: bool) -> Result<(), Error> {
         let header = Header {
             version: 2,
-            marker: self.sequence.is_multiple_of(3),
+            marker,
             payload_type: self.payload_type,
             sequence_number: self.sequence,
             timestamp,
@@ -194,7 +190,6 @@ impl Peer {
             ..Header::default()
         };
         self.sequence = self.sequence.wrapping_add(1);
-        let payload = Bytes::from_static(payload);
         self.track.write_rtp(rtc::rtp::Packet { header, payload }).await
     }
 
