@@ -123,9 +123,7 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
                     timestamp: record.occurred_at.as_millisecond(),
                     image_options: None,
                 });
-                let came = self.ask(self.caused(record, link, device, request)).await?;
-                self.audit_cause(Deed::Fetched, record, link, device).await?;
-                Ok(came)
+                self.ask(record, link, device, request).await
             }
             Effect::Clip { duration, audio } => {
                 let request = Request::Clip(ClipRequest {
@@ -134,15 +132,12 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
                     video_options: None,
                     audio_options: audio.then_some(AudioOptions { audio_enabled: true }),
                 });
-                let came = self.ask(self.caused(record, link, device, request)).await?;
-                self.audit_cause(Deed::Fetched, record, link, device).await?;
-                Ok(came)
+                self.ask(record, link, device, request).await
             }
             Effect::Capture { duration, audio } => {
                 let request = Request::Capture(CaptureRequest { duration, audio });
-                let came = self.capture(record, self.caused(record, link, device, request)).await?;
-                self.audit_cause(Deed::Recorded, record, link, device).await?;
-                Ok(came)
+                self.capture(record, link, self.caused(record, link, device, request))
+                    .await
             }
             Effect::Announce => self.announce(record, link).await.map(|()| Came::default()),
             Effect::Unlink => self.unlink(record, link).await,
@@ -356,17 +351,19 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
     }
 
     /// Asks for a clip or a still, once.
-    async fn ask(&self, medium: Medium) -> Result<Came, Undone> {
-        let medium = self.media.request_once(medium).await?;
+    async fn ask(&self, record: &Record, link: &Link, device: &DeviceId, request: Request) -> Result<Came, Undone> {
+        let asked = self.caused(record, link, device, request);
+        let medium = self.media.request_once(asked).await?;
         if medium.progress == MediumProgress::Requested {
             let after = medium.request.comes_after(self.settler.nature.now());
             self.workers.fetch(&medium.account_id, &medium.id, after).await?;
         }
+        self.audit_cause(Deed::Fetched, record, link, device).await?;
         Ok(Came::asked(medium.id))
     }
 
     /// Begins a capture, or prolongs the one that goes on, once.
-    async fn capture(&self, record: &Record, asked: Medium) -> Result<Came, Undone> {
+    async fn capture(&self, record: &Record, link: &Link, asked: Medium) -> Result<Came, Undone> {
         let now = self.settler.nature.now();
         let is_late =
             now.duration_since(record.occurred_at) > SignedDuration::try_from(BEGINS_WITHIN).unwrap_or_default();
@@ -397,6 +394,7 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
         if is_to_be_recorded {
             self.workers.record(&asked).await?;
         }
+        self.audit_cause(Deed::Recorded, record, link, device).await?;
         Ok(Came {
             note: matches!(begun, Begun::Prolonged(_)).then_some("prolonged"),
             medium: Some(id),
