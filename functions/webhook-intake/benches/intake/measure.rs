@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use ring_partner::signature::{self, SigningKey};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
 
 use crate::Failure;
@@ -66,6 +67,19 @@ pub(crate) struct Warm {
     cpu: Duration,
     memory: Memory,
     calls: Calls,
+}
+
+/// Hands a program many events, and all that takes part has one core: no wake-up crosses to another.
+pub(crate) async fn stream_on_one_core(recipe: &Recipe, aws: &Aws, events: u32) -> Result<Warm, Failure> {
+    let all = sched_getaffinity(None)?;
+    let mut one = CpuSet::new();
+    let first = (0..CpuSet::MAX_CPU).find(|&core| all.is_set(core));
+    one.set(first.ok_or("no core is allowed")?);
+    // This is the one thread here, and programs have what their parent has.
+    sched_setaffinity(None, &one)?;
+    let streamed = stream(recipe, aws, events).await;
+    sched_setaffinity(None, &all)?;
+    streamed
 }
 
 /// Hands a program many events.
@@ -162,8 +176,10 @@ pub(crate) struct Figures {
     pub(crate) warm_p50_ms: f64,
     /// A warm answer, one of a hundred takes longer.
     pub(crate) warm_p99_ms: f64,
-    /// CPU time of a warm event.
+    /// CPU time of a warm event, on the cores that there are.
     pub(crate) event_cpu_ms: f64,
+    /// The same on one.
+    pub(crate) one_core_cpu_ms: f64,
     /// Resident memory after all events, in megabytes.
     pub(crate) resident_mb: f64,
     /// The same at its peak.
@@ -178,7 +194,7 @@ pub(crate) struct Figures {
 
 impl Figures {
     /// The medians of the starts, and of the stream its percentiles and means.
-    pub(crate) fn of(recipe: &Recipe, cold: &[Cold], warm: Warm, events: u32) -> Self {
+    pub(crate) fn of(recipe: &Recipe, cold: &[Cold], warm: Warm, one_core: &Warm, events: u32) -> Self {
         let half = |of: fn(&Cold) -> Duration| milliseconds(percentile(cold.iter().map(of).collect(), 50));
         Self {
             name: recipe.name,
@@ -189,6 +205,7 @@ impl Figures {
             warm_p50_ms: milliseconds(percentile(warm.took.clone(), 50)),
             warm_p99_ms: milliseconds(percentile(warm.took, 99)),
             event_cpu_ms: milliseconds(warm.cpu / events),
+            one_core_cpu_ms: milliseconds(one_core.cpu / events),
             resident_mb: megabytes(warm.memory.resident),
             peak_mb: megabytes(warm.memory.peak),
             size_mb: megabytes(recipe.size),

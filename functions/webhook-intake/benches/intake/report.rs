@@ -22,14 +22,15 @@ pub(crate) struct Report {
 type Row = (&'static str, &'static str, &'static str, fn(&Figures) -> f64);
 
 #[rustfmt::skip]
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 13] = [
     ("own_ms", "exec to its first connection or poll: its own", "ms", |figures| figures.own_ms),
     ("first_poll_ms", "exec to first poll of the Runtime API", "ms", |figures| figures.first_poll_ms),
     ("first_answer_ms", "exec to first answer", "ms", |figures| figures.first_answer_ms),
     ("first_answer_cpu_ms", "CPU time up to then", "ms", |figures| figures.first_answer_cpu_ms),
     ("warm_p50_ms", "a warm answer, p50", "ms", |figures| figures.warm_p50_ms),
     ("warm_p99_ms", "a warm answer, p99", "ms", |figures| figures.warm_p99_ms),
-    ("event_cpu_ms", "CPU time of an event", "ms", |figures| figures.event_cpu_ms),
+    ("event_cpu_ms", "CPU time of an event, on all cores", "ms", |figures| figures.event_cpu_ms),
+    ("one_core_cpu_ms", "CPU time of an event, on one core", "ms", |figures| figures.one_core_cpu_ms),
     ("resident_mb", "resident memory after all events", "MB", |figures| figures.resident_mb),
     ("resident_peak_mb", "resident memory at its peak", "MB", |figures| figures.peak_mb),
     ("size_mb", "size of what is deployed", "MB", |figures| figures.size_mb),
@@ -133,9 +134,10 @@ impl Report {
             }
         }
         if let Some(python) = self.of("Python") {
-            let times = python.event_cpu_ms / intake.event_cpu_ms;
+            // On one core, as a function has it: with 256 MB a sixth of one.
+            let times = python.one_core_cpu_ms / intake.one_core_cpu_ms;
             targets.push(at_least(
-                "CPU time of an event, parts of Python's: 8 at least".into(),
+                "CPU time of an event on one core, parts of Python's: 8 at least".into(),
                 times,
                 8.0,
             ));
