@@ -1551,7 +1551,7 @@ export interface operations {
                     } & components["schemas"]["Problem"];
                 };
             };
-            /** @description `device-offline` or `request-under-way` */
+            /** @description `device-offline` or `recording-off` or `request-under-way` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1561,7 +1561,7 @@ export interface operations {
                         /** @constant */
                         status?: 409;
                         /** @enum {unknown} */
-                        type?: "/problems/device-offline" | "/problems/request-under-way";
+                        type?: "/problems/device-offline" | "/problems/recording-off" | "/problems/request-under-way";
                     } & components["schemas"]["Problem"];
                 };
             };
@@ -1792,7 +1792,7 @@ export interface operations {
                     } & components["schemas"]["Problem"];
                 };
             };
-            /** @description `device-offline` or `request-under-way` */
+            /** @description `device-offline` or `recording-off` or `request-under-way` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1802,7 +1802,7 @@ export interface operations {
                         /** @constant */
                         status?: 409;
                         /** @enum {unknown} */
-                        type?: "/problems/device-offline" | "/problems/request-under-way";
+                        type?: "/problems/device-offline" | "/problems/recording-off" | "/problems/request-under-way";
                     } & components["schemas"]["Problem"];
                 };
             };

@@ -108,7 +108,7 @@ impl EventProcessor {
                 media: Media::new(aws, config.media_table),
                 workers: Queues {
                     media: Queue::new(aws, config.media_queue_url),
-                    captures: Queue::new(aws, config.captures_queue_url),
+                    captures: config.captures_queue_url.map(|url| Queue::new(aws, url)),
                 },
                 bus,
                 views: Views::default(),

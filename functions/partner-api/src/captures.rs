@@ -45,6 +45,7 @@ pub(crate) async fn capture(
             format!("{shortest} to {longest}, in milliseconds"),
         ));
     }
+    let recorder = app.recorder()?;
     let name = idempotency_key(&headers)?.unwrap_or_else(|| key::random("once"));
     app.may_be_shown(&known, Action::Capture).await?;
     if known.online.as_ref().is_some_and(|told| !told.is) {
@@ -79,7 +80,7 @@ pub(crate) async fn capture(
     };
     // Told twice, it is recorded once.
     if medium.progress == Progress::Requested && !matches!(begun, Begun::Prolonged(_)) {
-        let told = app.captures_queue.send(Job::message(&medium)).await;
+        let told = recorder.send(Job::message(&medium)).await;
         told.map_err(|error| unavailable(&error))?;
     }
     app.audited(&user, &medium.account_id, &medium.device_id, Deed::Recorded)

@@ -31,6 +31,7 @@ pub(crate) async fn ask(
         let detail = format!("1 to {longest} milliseconds with `record`: no live session is longer");
         return Err(Problem::field("/duration", detail));
     }
+    let recorder = app.recorder()?;
     let name = idempotency_key(headers)?.unwrap_or_else(|| key::random("once"));
     app.may_be_shown(known, Action::Clip).await?;
     if known.online.as_ref().is_some_and(|told| !told.is) {
@@ -51,7 +52,7 @@ pub(crate) async fn ask(
     let medium = app.media.request(asked).await.map_err(|error| unavailable(&error))?;
     // Told twice, a session is held once.
     if medium.progress == Progress::Requested && medium.record_first {
-        let told = app.captures_queue.send(Job::message(&medium)).await;
+        let told = recorder.send(Job::message(&medium)).await;
         told.map_err(|error| unavailable(&error))?;
     }
     accepted(app, medium).await

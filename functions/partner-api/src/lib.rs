@@ -95,7 +95,7 @@ pub struct App {
     policies: Policies,
     regions: Regions,
     captures: Slots,
-    captures_queue: Queue,
+    captures_queue: Option<Queue>,
     live: LiveSessions<SessionTable, Ring, Queue>,
     access: Access<Deployed, Function>,
     audit: Audit,
@@ -137,7 +137,7 @@ impl App {
             devices: Devices::new(aws, config.devices_table),
             events: Events::new(aws, config.events_table),
             captures: Slots::new(aws, &config.media_table),
-            captures_queue: Queue::new(aws, config.captures_queue_url),
+            captures_queue: config.captures_queue_url.map(|url| Queue::new(aws, url)),
             regions: config.privacy_regions,
             media: Media::new(aws, config.media_table),
             media_queue: Queue::new(aws, config.media_queue_url),
@@ -182,6 +182,12 @@ impl App {
             why: None,
         };
         self.audit.write(&entry).await;
+    }
+
+    /// Who is told of captures; a problem, where nobody records them.
+    fn recorder(&self) -> Result<&Queue, Problem> {
+        let queue = self.captures_queue.as_ref();
+        queue.ok_or_else(|| Problem::new(ProblemType::RecordingOff))
     }
 
     /// Fails unless what is recorded of this device may be shown. Masking is not built: what would have to be masked is not

@@ -9,8 +9,8 @@ use serde_json::Value;
 use shared::edge::description::{Operation, Routes};
 use shared::edge::page::{Page, Paging};
 use shared::edge::problem::ProblemType::{
-    DeviceOffline, InvalidRequest, NotAcceptable, NotFound, PayloadTooLarge, PrivacyZones, RelinkRequired,
-    RingUnavailable, ScopeMissing, SessionOpen, UnsupportedMediaType, UnusableOffer,
+    DeviceOffline, InvalidRequest, NotAcceptable, NotFound, PayloadTooLarge, PrivacyZones, RecordingOff,
+    RelinkRequired, RingUnavailable, ScopeMissing, SessionOpen, UnsupportedMediaType, UnusableOffer,
 };
 use shared::policy::Policy;
 
@@ -128,7 +128,7 @@ pub(crate) fn of_signed_in() -> Routes<Arc<App>> {
                 .answers::<MediumView>(202, "The medium, which will be fetched")
                 .with_location()
                 .problems(&body)
-                .problems(&[PrivacyZones, DeviceOffline]),
+                .problems(&[PrivacyZones, DeviceOffline, RecordingOff]),
                 post(media::clip),
             )],
         )
@@ -160,7 +160,7 @@ pub(crate) fn of_signed_in() -> Routes<Arc<App>> {
                 .answers::<MediumView>(202, "The medium, which will be recorded")
                 .with_location()
                 .problems(&body)
-                .problems(&[PrivacyZones, DeviceOffline]),
+                .problems(&[PrivacyZones, DeviceOffline, RecordingOff]),
                 post(captures::capture),
             )],
         )

@@ -128,6 +128,7 @@ const PROBLEMS = {
   offline: 'Nothing answers. Check your connection; this page goes on by itself.',
   'device-offline': 'The camera is offline. Try again when it is back.',
   'session-open': 'Somebody is watching this camera already. Ring shows one viewer at a time.',
+  'recording-off': 'Live video is not recorded here.',
   'privacy-zones': 'This camera has privacy zones, and its policy keeps what they would show.',
   'ring-unavailable': 'Ring does not answer right now. This is not your fault; try again in a moment.',
   'scope-missing': 'Ring does not allow this for your account. Link it again in the Ring app.',

@@ -62,6 +62,7 @@ async fn steps(stack: &Stack, told: impl FnMut(&Step)) -> Result<(), Failure> {
     steps.take("event", home.event(&device)).await?;
     steps.take("clip", home.clip(&device)).await?;
     steps.take("snapshot", home.snapshot(&device)).await?;
+    steps.take("recording", home.recording(&device)).await?;
     steps.take("token refresh", home.refresh(&device)).await?;
     steps.take("key rotation", home.rotate(&device)).await
 }
@@ -376,6 +377,35 @@ impl Home<'_> {
         )
     }
 
+    /// Live video is recorded: a session at Ring, over WebRTC, that is closed at the end, and a film of it in the bucket.
+    async fn recording(&self, device: &str) -> Result<Proved<()>, Failure> {
+        let capture = self.fetched(device, "captures", &json!({ "duration": 5_000 })).await?;
+        claim(capture["origin"] == "live", "it is honest about its origin", &capture)?;
+        let duration = capture["actual"]["duration"].as_i64().unwrap_or_default();
+        claim(duration > 3_000, "it is about as long as asked", &capture)?;
+        let sessions = format!("live?user={}", self.account);
+        let sessions = self.stack.ring().order(Method::GET, &sessions, None).await?;
+        let items = sessions["items"].as_array().cloned().unwrap_or_default();
+        claim(
+            !items.is_empty() && items.iter().all(|session| session["over"]["by"] == "delete"),
+            "its session at Ring was opened, and closed by us",
+            &sessions,
+        )?;
+        let sent: u64 = items.iter().filter_map(|session| session["frames"].as_u64()).sum();
+        let film = self.stored(&capture).await?;
+        claim(film.get(4..8) == Some(b"ftyp"), "it is an MP4", &capture)?;
+        let bytes = film.len();
+        claim(capture["bytes"] == bytes, "it is all there", &capture)?;
+        let shown = Duration::from_millis(duration.unsigned_abs());
+        proved(
+            (),
+            format!(
+                "{} of live video over WebRTC, {sent} frames, as an MP4 of {bytes} bytes in S3; the session at Ring is closed",
+                seconds(shown)
+            ),
+        )
+    }
+
     /// Two days on by the schedule's time, the token is refreshed, and what comes after goes by the new one.
     async fn refresh(&self, device: &str) -> Result<Proved<()>, Failure> {
         let before = at_ring(self.stack, &self.account).await?;
@@ -459,16 +489,7 @@ impl Home<'_> {
             medium,
         )?;
 
-        let what = || "The presigned URL gives nothing".to_owned();
-        let url = medium["url"].as_str().unwrap_or_default();
-        let stored = self
-            .stack
-            .http()
-            .get(url)
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status);
-        let stored = stored.or_fail(what)?.bytes().await.or_fail(what)?;
+        let stored = self.stored(medium).await?;
         claim(
             stored == served,
             "what is stored is what Ring served, byte for byte",
@@ -479,12 +500,22 @@ impl Home<'_> {
         let listed = self.stack.aws().objects.list_objects_v2().bucket(bucket).send().await;
         let listed = listed.or_fail(|| "The bucket can't be listed".into())?;
         let keys: Vec<&str> = listed.contents().iter().filter_map(|object| object.key()).collect();
+        let url = medium["url"].as_str().unwrap_or_default();
         claim(
             keys.iter().any(|key| url.contains(key)),
             "the object is in the bucket",
             &keys,
         )?;
         Ok(served.len())
+    }
+
+    /// What the presigned URL of a medium gives.
+    async fn stored(&self, medium: &Value) -> Result<Vec<u8>, Failure> {
+        let what = || "The presigned URL gives nothing".to_owned();
+        let url = medium["url"].as_str().unwrap_or_default();
+        let stored = self.stack.http().get(url).send().await;
+        let stored = stored.and_then(reqwest::Response::error_for_status).or_fail(what)?;
+        Ok(stored.bytes().await.or_fail(what)?.to_vec())
     }
 
     /// The bearer that the newest request for a clip came with, as the simulator's journal shows it.

@@ -363,6 +363,8 @@ fn parameters(ring: &Ring, emulator: &str) -> BTreeMap<&'static str, String> {
         ("OidcSignInUrl", format!("{emulator}/oauth2/authorize")),
         ("OidcTokenUrl", format!("{emulator}/oauth2/token")),
         ("MediaOrigin", emulator.to_owned()),
+        // The recorder is a process beside the emulator.
+        ("CaptureMode", "own".to_owned()),
         // The offline Ring and its viewers are on one machine.
         ("StunUrl", String::new()),
         // Pages of any development server.

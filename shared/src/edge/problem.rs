@@ -35,6 +35,8 @@ pub enum ProblemType {
     DeviceOffline,
     /// The device has a live session already.
     SessionOpen,
+    /// This deployment has nobody who records live video.
+    RecordingOff,
     /// The link request is older than Ring allows.
     LinkExpired,
     /// The body is too large.
@@ -59,7 +61,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// All of them, for tests and documents.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidRequest,
         Self::SignatureInvalid,
         Self::LinkTimeInvalid,
@@ -73,6 +75,7 @@ impl ProblemType {
         Self::NotAcceptable,
         Self::DeviceOffline,
         Self::SessionOpen,
+        Self::RecordingOff,
         Self::LinkExpired,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
@@ -137,6 +140,7 @@ impl ProblemType {
                 StatusCode::CONFLICT,
                 "The device has a live session already",
             ),
+            Self::RecordingOff => ("recording-off", StatusCode::CONFLICT, "Live video is not recorded here"),
             Self::LinkExpired => ("link-expired", StatusCode::GONE, "The link request has expired"),
             Self::PayloadTooLarge => (
                 "payload-too-large",

@@ -150,6 +150,9 @@ pub trait Workers: Clone + Debug + Send + Sync + 'static {
         after: Duration,
     ) -> impl Future<Output = Result<(), QueueError>> + Send;
 
+    /// Whether anybody records captures.
+    fn records(&self) -> bool;
+
     /// A capture is to be recorded.
     fn record(&self, capture: &Medium) -> impl Future<Output = Result<(), QueueError>> + Send;
 
@@ -173,8 +176,8 @@ const INDEX_LAG: Duration = Duration::from_secs(5);
 pub struct Queues {
     /// Media to fetch.
     pub media: Queue,
-    /// Captures to record.
-    pub captures: Queue,
+    /// Captures to record; nothing, where nobody does.
+    pub captures: Option<Queue>,
 }
 
 impl Workers for Queues {
@@ -182,8 +185,15 @@ impl Workers for Queues {
         self.media.send(media::fetch_message(account, id).delay(after)).await
     }
 
+    fn records(&self) -> bool {
+        self.captures.is_some()
+    }
+
     async fn record(&self, capture: &Medium) -> Result<(), QueueError> {
-        self.captures.send(capture::Job::message(capture)).await
+        match &self.captures {
+            Some(captures) => captures.send(capture::Job::message(capture)).await,
+            None => Err(QueueError("nobody records captures".into())),
+        }
     }
 
     async fn close_live(

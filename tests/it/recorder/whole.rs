@@ -15,8 +15,9 @@ use shared::media::{CaptureRequest, Medium, MediumId, Request};
 use tokio::process::{Child, Command};
 
 use crate::api::Operation;
+use crate::grants::{set, set_back};
 use crate::media::message_comes;
-use crate::traps::{leaving_none_open, only_device};
+use crate::traps::{alone, leaving_none_open, only_device};
 
 /// Asks for a capture of so many milliseconds. Its id.
 async fn asked(home: &Home<'_>, device: &str, duration: u64) -> Result<String, Failure> {
@@ -110,6 +111,56 @@ async fn read_all(home: &Home<'_>, urls: &[&str]) -> Option<Vec<u8>> {
         all.extend_from_slice(&answer.error_for_status().ok()?.bytes().await.ok()?);
     }
     Some(all)
+}
+
+#[test]
+fn where_nobody_records_a_capture_is_refused_at_the_door_and_left_out_of_a_policy() {
+    alone(async |stack| {
+        let home = Home::linked(stack, &json!(["doorbell"])).await?;
+        let device = only_device(&home).await?;
+        let policy = json!({ "on": { "button_press": ["snapshot", "capture"] } });
+        home.call(Method::PUT, &format!("/v1/devices/{device}/policy"), Some(&policy))
+            .await?
+            .must_be(StatusCode::OK, "a policy may name captures")?;
+        let nobody = [("CAPTURES_QUEUE_URL", "")];
+        let before = (
+            set(stack, "partner-api", &nobody).await,
+            set(stack, "event-processor", &nobody).await,
+        );
+        let asked = async {
+            for (route, body) in [
+                ("captures", json!({ "duration": 5_000 })),
+                ("clips", json!({ "duration": 5_000, "record": true })),
+            ] {
+                let route = format!("/v1/devices/{device}/{route}");
+                let refused = home.call(Method::POST, &route, Some(&body)).await?;
+                let refused = refused.must_be(StatusCode::CONFLICT, "nobody would record it")?;
+                claim(
+                    refused.body["type"] == "/problems/recording-off",
+                    "it says why",
+                    &refused.body,
+                )?;
+            }
+            home.emit(&json!({ "type": "button_press", "device": device, "wait": true }))
+                .await?;
+            soon("the still that the policy names too is there", async || {
+                let media = home
+                    .call(Method::GET, &format!("/v1/devices/{device}/media"), None)
+                    .await?;
+                let items = media.body["items"].as_array().cloned().unwrap_or_default();
+                Ok(match items.as_slice() {
+                    [only] if only["kind"] == "snapshot" => Ok(()),
+                    other => Err(format!("{other:?}")),
+                })
+            })
+            .await
+        }
+        .await;
+        set_back(stack, "partner-api", &before.0).await;
+        set_back(stack, "event-processor", &before.1).await;
+        asked?;
+        claim(sessions(&home).await?.is_empty(), "no session was opened", &device)
+    });
 }
 
 #[test]

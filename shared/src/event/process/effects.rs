@@ -364,6 +364,9 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
 
     /// Begins a capture, or prolongs the one that goes on, once.
     async fn capture(&self, record: &Record, link: &Link, asked: Medium) -> Result<Came, Undone> {
+        if !self.workers.records() {
+            return Ok(Came::with("recording_off"));
+        }
         let now = self.settler.nature.now();
         let is_late =
             now.duration_since(record.occurred_at) > SignedDuration::try_from(BEGINS_WITHIN).unwrap_or_default();

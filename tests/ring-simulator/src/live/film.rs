@@ -1,6 +1,8 @@
 //! The films that sessions send, as frames: Annex B streams of a test pattern (see `assets`), parsed once.
 
-use std::sync::LazyLock;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+use std::{fs, io};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
@@ -37,23 +39,37 @@ pub(super) enum Title {
     Small,
 }
 
-static FILMS: LazyLock<[Film; 4]> = LazyLock::new(|| {
-    [
+static FILMS: LazyLock<[Arc<Film>; 4]> = LazyLock::new(|| {
+    let films = [
         Film::parse(Codec::Avc, include_bytes!("../../assets/film-avc.h264")),
         Film::parse(Codec::Hevc, include_bytes!("../../assets/film-hevc.h265")),
         Film::parse(Codec::Avc, include_bytes!("../../assets/film-small-avc.h264")),
         Film::parse(Codec::Hevc, include_bytes!("../../assets/film-small-hevc.h265")),
-    ]
+    ];
+    films.map(Arc::new)
 });
 
 impl Film {
-    pub(super) fn of(codec: Codec, title: Title) -> &'static Self {
+    pub(super) fn of(codec: Codec, title: Title) -> Arc<Self> {
         let [avc, hevc, small_avc, small_hevc] = &*FILMS;
-        match (codec, title) {
+        let film = match (codec, title) {
             (Codec::Avc, Title::Usual) => avc,
             (Codec::Hevc, Title::Usual) => hevc,
             (Codec::Avc, Title::Small) => small_avc,
             (Codec::Hevc, Title::Small) => small_hevc,
+        };
+        Arc::clone(film)
+    }
+
+    /// A film of somebody's own: an Annex B stream that begins with a key frame.
+    pub(super) fn read(codec: Codec, path: &Path) -> io::Result<Arc<Self>> {
+        let film = Self::parse(codec, &fs::read(path)?);
+        if film.frames.first().is_some_and(|frame| frame.key) {
+            Ok(Arc::new(film))
+        } else {
+            Err(io::Error::other(
+                "it is no Annex B stream of this codec that begins with a key frame",
+            ))
         }
     }
 
@@ -169,6 +185,20 @@ mod tests {
             // A key frame brings its parameter sets: VPS or SPS first.
             let first = if codec == Codec::Avc { 0x67 } else { 0x40 };
             assert!(keys.iter().all(|place| film.frames[*place].data[4] == first));
+        }
+    }
+
+    #[test]
+    fn a_film_of_ones_own_begins_with_a_key_frame() {
+        let own = |file: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(file);
+        let film = Film::read(Codec::Avc, &own("film-avc.h264")).expect("a film");
+        assert_eq!(film.frames.len(), 90);
+        for (codec, file) in [
+            (Codec::Avc, "snapshot.jpg"),
+            (Codec::Hevc, "film-avc.h264"),
+            (Codec::Avc, "none"),
+        ] {
+            assert!(Film::read(codec, &own(file)).is_err(), "{file}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! How a device behaves in a live session: well, unless it is told otherwise.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,9 +22,12 @@ pub(crate) enum Power {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Habits {
+    /// The film that is sent, in place of the usual one: a file with an Annex B stream of the session's codec, which begins with a
+    /// key frame, for 15 frames a second.
+    pub(super) film: Option<PathBuf>,
     /// The share of packets that is lost on the way, retransmitted ones too: from 0 to 1.
     pub(super) loss: f64,
-    /// So many packets go before each frame that are rightly encrypted, and make no sense within.
+    /// So many packets go before each frame that are rightly encrypted, and make no sense within; and as many of control.
     pub(super) garbage: u32,
     /// Packets that the viewer misses are sent again.
     pub(super) retransmit: bool,
@@ -70,6 +74,7 @@ pub(super) enum Location {
 impl Default for Habits {
     fn default() -> Self {
         Self {
+            film: None,
             loss: 0.0,
             garbage: 0,
             retransmit: true,

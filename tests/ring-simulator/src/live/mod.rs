@@ -105,6 +105,11 @@ async fn opened(
     if !device.online {
         return Err(device_offline());
     }
+    let film = match &device.live.film {
+        None => Film::of(offer.codec, Title::Usual),
+        Some(path) => Film::read(offer.codec, path)
+            .map_err(|error| ApiError::bad_request(format!("The film {} can't be sent: {error}", path.display())))?,
+    };
     let wire = Wire::new(Uuid::new_v4().as_u64_pair().0);
     wire.set_loss(device.live.loss);
     let peer = Peer::answer(&offer, &wire, device.live.retransmit, ring.bind)
@@ -120,7 +125,7 @@ async fn opened(
     };
     note.say(format!("live session {} is open", session.id));
     let answer = told(&peer.answer, &device.live);
-    tokio::spawn(hold(Arc::clone(ring), Arc::clone(&session), peer));
+    tokio::spawn(hold(Arc::clone(ring), Arc::clone(&session), peer, film));
     let mut response = (StatusCode::CREATED, [(header::CONTENT_TYPE, "application/sdp")], answer).into_response();
     if let Some(location) = location(ring, &session).and_then(|location| location.parse().ok()) {
         response.headers_mut().insert(header::LOCATION, location);
@@ -227,10 +232,10 @@ fn location(ring: &Ring, session: &Session) -> Option<String> {
 }
 
 /// Holds a session until it is over.
-async fn hold(ring: Arc<Ring>, session: Arc<Session>, mut peer: Peer) {
+async fn hold(ring: Arc<Ring>, session: Arc<Session>, mut peer: Peer, film: Arc<Film>) {
     let mut closing = ring.closing.subscribe();
     let over = {
-        let show = show(&session, &mut peer);
+        let show = show(&session, &mut peer, film);
         tokio::pin!(show);
         let mut gone = false;
         loop {
@@ -251,11 +256,11 @@ async fn hold(ring: Arc<Ring>, session: Arc<Session>, mut peer: Peer) {
 }
 
 /// Sends the film. It returns when the sender is gone before its session is over.
-async fn show(session: &Session, peer: &mut Peer) {
+async fn show(session: &Session, peer: &mut Peer, mut film: Arc<Film>) {
     peer.connected().await;
     session.connected.store(true, Ordering::Relaxed);
     let began = Instant::now();
-    let (mut film, mut place, mut key_frame_wanted) = (Film::of(session.codec, Title::Usual), 0, false);
+    let (mut place, mut key_frame_wanted) = (0, false);
     let mut tick = 0_u32;
     loop {
         tokio::select! {
@@ -275,7 +280,7 @@ async fn show(session: &Session, peer: &mut Peer) {
             return;
         }
         let changed = Film::of(session.codec, Title::Small);
-        if Habits::is_reached(habits.change_after_ms, since) && !std::ptr::eq(film, changed) {
+        if Habits::is_reached(habits.change_after_ms, since) && !Arc::ptr_eq(&film, &changed) {
             (film, place) = (changed, 0);
         }
         if habits.is_quiet(since) {

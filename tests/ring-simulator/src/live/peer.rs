@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use rtc::interceptor::{NackResponderBuilder, Registry, Slot};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_HEVC};
+use rtc::rtcp::raw_packet::RawPacket;
 use rtc::rtp::header::Header;
 use rtc::rtp::packetizer::Payloader;
 use rtc::rtp_transceiver::rtp_sender::{
@@ -175,7 +176,39 @@ impl Peer {
             _ => &[0xff; 64],
         };
         let marker = self.sequence.is_multiple_of(3);
-        self.write(Bytes::from_static(payload), timestamp, marker).await
+        self.write(Bytes::from_static(payload), timestamp, marker).await?;
+        self.send_garbage_control().await
+    }
+
+    /// Sends a control packet of a known type (RFC 3550, 12.1; RFC 4585, 6) whose count or length is not what it has; no goodbye, as
+    /// that would be one.
+    async fn send_garbage_control(&self) -> Result<(), Error> {
+        const KINDS: [u8; 7] = [200, 201, 202, 204, 205, 206, 207];
+        let [high, low] = self.sequence.to_be_bytes();
+        let kind = KINDS[usize::from(self.sequence) % KINDS.len()];
+        // A receiver takes a compound whose lengths are wrong as a whole, or not at all.
+        let length: [u8; 2] = if self.sequence.is_multiple_of(2) {
+            [0, 2]
+        } else {
+            [high, low]
+        };
+        let [a, b, c, d] = self.source.to_be_bytes();
+        let packet = [
+            0x80 | low & 0x1f,
+            kind,
+            length[0],
+            length[1],
+            a,
+            b,
+            c,
+            d,
+            high,
+            low,
+            0xff,
+            low,
+        ];
+        let packet = RawPacket(Bytes::copy_from_slice(&packet));
+        self.track.write_rtcp(vec![Box::new(packet)]).await
     }
 
     /// Writes the next packet of the stream.
