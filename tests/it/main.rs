@@ -28,6 +28,7 @@ mod silence;
 mod stack;
 mod stores;
 mod synthetic;
+mod template;
 mod trace;
 mod traps;
 #[path = "../ring-simulator/tests/it/viewer.rs"]

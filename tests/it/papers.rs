@@ -112,10 +112,11 @@ fn each_file_and_test_that_the_index_and_the_guide_to_extending_name_is_there() 
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// The sources of the system tests.
+/// The sources of the system tests, and of what has its tests beside it.
 fn sources() -> String {
     let mut sources = String::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("it")];
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![tests.join("it"), tests.join("../shared/src")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder") {
             let path = entry.expect("an entry").path();

@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::response::Response;
 use futures_util::future::try_join_all;
 use http::header;
+use shared::capture::LONGEST;
 use shared::capture::manifest::Manifest;
 use shared::edge::gateway::{Id, SignedIn, private};
 use shared::edge::problem::{Problem, ProblemType};
@@ -46,8 +47,9 @@ pub(crate) async fn of_capture(State(app): State<Arc<App>>, user: SignedIn, Id(i
     Ok(private(([(header::CONTENT_TYPE, PLAYLIST)], playlist)))
 }
 
-/// A player reads a finished playlist once, and its last segment when it comes to it.
+/// A player reads a finished playlist once, and its last segment when it comes to it. The bucket takes no older URL of a piece
+/// than the longest capture allows (`ThoseOfARecordingsPiecesWhenItWasPlayed` in the template).
 fn valid_for(manifest: &Manifest) -> Duration {
     let lasts = manifest.window().map_or(0, |window| window.duration.max(0));
-    PRESIGNED_FOR + Duration::from_millis(lasts.unsigned_abs())
+    PRESIGNED_FOR + Duration::from_millis(lasts.unsigned_abs()).min(LONGEST)
 }

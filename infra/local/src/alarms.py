@@ -1,7 +1,8 @@
 """What the emulator's CloudWatch lacks for the template's alarms. It leans on the version that is pinned.
 
-- Metrics that AWS counts by itself: the gateway's by route, the queues', and those that programs write into their logs (the
-  embedded metric format, and metric filters on one field).
+- Metrics that AWS counts by itself: the gateway's by route, the queues', and those that programs and the gateway write into
+  their logs (the embedded metric format, and metric filters).
+- What the gateway answers by itself: 413 to what is larger than 10 MB, and 429 where its stage allows no burst.
 - Alarms by the metrics of their own dimensions, period by period, over expressions too, and with missing data as the alarm
   says. They are evaluated whenever somebody looks at them.
 """
@@ -38,20 +39,58 @@ def counted_by_logs(function, request_id, text, *rest, **named):
                     cloudwatch.record_metric(
                         directive["Namespace"], metric["Name"], value, metric.get("Unit", "None"), dimensions
                     )
-        for metric_filter in list(cloudwatch_logs._metric_filters.values()):
-            field = re.fullmatch(r"\{ \$\.(\w+) = \* \}", metric_filter["filterPattern"])
-            if metric_filter["logGroupName"] == group and field and fields.get(field[1]) is not None:
-                for to in metric_filter["metricTransformations"]:
-                    dimensions = {key: fields[at[2:]] for key, at in (to.get("dimensions") or {}).items()}
-                    cloudwatch.record_metric(
-                        to["metricNamespace"], to["metricName"], float(to["metricValue"]), "Count", dimensions
-                    )
+        count_by_filters(group, fields)
 
 
-async def counted_by_the_gateway(api, stage, path, method, *rest):
+def count_by_filters(group, fields):
+    for metric_filter in list(cloudwatch_logs._metric_filters.values()):
+        if metric_filter["logGroupName"] == group and matches(metric_filter["filterPattern"], fields):
+            for to in metric_filter["metricTransformations"]:
+                dimensions = {key: fields[at[2:]] for key, at in (to.get("dimensions") or {}).items()}
+                cloudwatch.record_metric(
+                    to["metricNamespace"], to["metricName"], float(to["metricValue"]), "Count", dimensions
+                )
+
+
+def matches(pattern, fields):
+    """The two forms that the template has: a field that is there, and fields with these values."""
+    there = re.fullmatch(r"\{ \$\.(\w+) = \* \}", pattern)
+    if there:
+        return fields.get(there[1]) is not None
+    one = r'\(\$\.(\w+) = "([^"]*)"\)'
+    if not re.fullmatch(rf"\{{ {one}( && {one})* \}}", pattern):
+        raise ValueError(f"no such pattern is known here: {pattern}")
+    return all(fields.get(name) == value for name, value in re.findall(one, pattern))
+
+
+def refused_by_the_gateway(stage, body):
+    if len(body or b"") > 10_000_000:
+        return 413, {"Content-Type": "application/json"}, b'{"message":"Request Entity Too Large"}'
+    if (stage.get("defaultRouteSettings") or {}).get("throttlingBurstLimit") == 0:
+        return 429, {"Content-Type": "application/json"}, b'{"message":"Too Many Requests"}'
+    return None
+
+
+def count_the_access(stage, route, answer, refused):
+    """The line of the access log is counted by its filters, and not kept."""
+    settings = stage.get("accessLogSettings")
+    if settings:
+        known = {
+            "routeKey": (route or {}).get("routeKey", "-"),
+            "status": str(answer[0]),
+            "integrationLatency": "-" if refused else "1",
+        }
+        line = re.sub(r"\$context\.([\w.]+)", lambda found: known.get(found[1], "-"), settings["format"])
+        count_by_filters(settings["destinationArn"].split(":log-group:", 1)[1].removesuffix(":*"), json.loads(line))
+
+
+async def counted_by_the_gateway(api, stage, path, method, headers, body, *rest):
     since = time.time()
-    answer = await execute(api, stage, path, method, *rest)
+    known_stage = apigateway._stages.get(api, {}).get(stage) or {}
+    refused = refused_by_the_gateway(known_stage, body)
+    answer = refused or await execute(api, stage, path, method, headers, body, *rest)
     route = apigateway._match_route(api, method, "/" + path.lstrip("/"))
+    count_the_access(known_stage, route, answer, refused)
     if route and " " in route["routeKey"]:
         by_method, resource = route["routeKey"].split(" ", 1)
         dimensions = {"ApiId": api, "Stage": stage, "Method": by_method, "Resource": resource}

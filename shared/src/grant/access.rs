@@ -9,6 +9,7 @@ use ring_partner::oauth::AccessToken;
 use serde::{Deserialize, Serialize};
 
 use super::ports::Grants as _;
+use super::usage::Usage;
 use super::vault::{Vault, VaultError};
 use super::{GrantId, Life, RESOLVE_WAITS};
 use crate::edge::clock::signed;
@@ -127,12 +128,18 @@ pub struct Access<W: World, R> {
     grants: W::Grants,
     vault: Vault<W::Keys>,
     refresh: R,
+    usage: Usage,
 }
 
 impl<W: World, R: Refresh> Access<W, R> {
     /// Access to the grants in `grants`, sealed in `vault`, renewed by `refresh`.
     pub fn new(grants: W::Grants, vault: Vault<W::Keys>, refresh: R) -> Self {
-        Self { grants, vault, refresh }
+        Self {
+            grants,
+            vault,
+            refresh,
+            usage: Usage::default(),
+        }
     }
 
     /// An access token with at least 300 s left.
@@ -187,6 +194,7 @@ impl<W: World, R: Refresh> Access<W, R> {
             let tokens = grant.tokens.ok_or(AccessError::Ended)?;
             if tokens.generation > generation && !tokens.is_stale(now) {
                 let token = self.vault.open(&tokens.access, id).await?;
+                self.usage.one_more(id, now);
                 return Ok(Usable {
                     token,
                     generation: tokens.generation,

@@ -32,6 +32,7 @@ pub mod refresh;
 pub mod rescue;
 pub mod source;
 pub mod store;
+mod usage;
 pub mod vault;
 
 /// An access token is renewed when it has less than this left (Ring: Access Tokens, Implementation Example).

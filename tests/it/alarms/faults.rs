@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use aws_sdk_apigatewayv2::types::RouteSettings;
 use local::outside::{Home, claim, soon};
 use local::{Failure, Options, Place, Profile, Progress, RingChoice, Stack};
 use reqwest::StatusCode;
@@ -57,7 +58,8 @@ pub(super) async fn ask(stack: &Stack, what: &str, question: &Value) -> Value {
 
 /// The alarms that are on.
 async fn ringing(stack: &Stack) -> Result<BTreeSet<String>, Failure> {
-    let answer = ask(stack, "DescribeAlarms", &json!({})).await;
+    // All in one page, which has fifty otherwise.
+    let answer = ask(stack, "DescribeAlarms", &json!({ "MaxRecords": 100 })).await;
     let alarms = answer["MetricAlarms"].as_array().expect("alarms").iter();
     let prefix = format!("{}-", stack.outputs().stack_name);
     let on = alarms.filter(|alarm| alarm["StateValue"] == "ALARM");
@@ -107,6 +109,18 @@ fn event(home: &Home<'_>, id: &str, seconds_ago: i64) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
+/// How many requests the gateway lets in at once: as though the account's quota were that.
+async fn allow_a_burst(stack: &Stack, requests: i32) {
+    let settings = RouteSettings::builder().throttling_burst_limit(requests).build();
+    let (gateway, api) = (&stack.aws().gateway, stack.outputs().api_host.split('.').next());
+    let update = gateway
+        .update_stage()
+        .set_api_id(api.map(str::to_owned))
+        .stage_name("$default");
+    let updated = update.default_route_settings(settings).send().await;
+    updated.expect("the stage takes it");
+}
+
 async fn each_fault_is_told(stack: &Stack) -> Result<(), Failure> {
     let home = Home::linked(stack, &json!([])).await?;
     // There has been an event, so that shares are of something.
@@ -140,6 +154,18 @@ async fn each_fault_is_told(stack: &Stack) -> Result<(), Failure> {
             let answer = deployed::post_once(stack, &event(&home, "forged", 0), &forged).await;
             assert_eq!(answer, StatusCode::UNAUTHORIZED);
         }
+    })
+    .await?;
+    tells(stack, "GatewayFindsTooLarge", async || {
+        let answer = deployed::post_once(stack, &vec![b' '; 10_000_001], "sha256=any").await;
+        assert_eq!(answer, StatusCode::PAYLOAD_TOO_LARGE);
+    })
+    .await?;
+    tells(stack, "GatewayThrottles", async || {
+        allow_a_burst(stack, 0).await;
+        let answer = deployed::post_once(stack, &event(&home, "throttled", 0), "sha256=any").await;
+        assert_eq!(answer, StatusCode::TOO_MANY_REQUESTS);
+        allow_a_burst(stack, 5_000).await;
     })
     .await?;
     tells(stack, "IntakeFails", async || {
