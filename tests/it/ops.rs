@@ -33,7 +33,7 @@ fn alone(test: impl AsyncFnOnce(&'static Stack) -> Held) {
 }
 
 /// Runs the tool against the stack by its name, with the environment of somebody who is signed in.
-async fn run(stack: &Stack, arguments: &[&str]) -> Output {
+pub(crate) async fn run(stack: &Stack, arguments: &[&str]) -> Output {
     let outputs = stack.outputs();
     let mut named = vec!["--stack", outputs.stack_name.as_str()];
     named.extend(arguments);
@@ -49,16 +49,16 @@ async fn run(stack: &Stack, arguments: &[&str]) -> Output {
 }
 
 /// Built with the functions, when the stack was brought up.
-fn program(stack: &Stack) -> PathBuf {
+pub(crate) fn program(stack: &Stack) -> PathBuf {
     stack.place().target().join("debug/ops")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Runs the tool for its JSON, and it must succeed.
-async fn ask(stack: &Stack, arguments: &[&str]) -> Value {
+pub(crate) async fn ask(stack: &Stack, arguments: &[&str]) -> Value {
     let mut with_json = vec!["--json", "--quiet"];
     with_json.extend(arguments);
     let output = run(stack, &with_json).await;
@@ -528,19 +528,20 @@ fn trap_62_a_window_in_which_ring_was_failed_is_found_with_its_reasons_and_what_
             let found = ask(stack, &["outages", "--since", &since_text]).await;
             let items = found["items"].as_array().cloned().unwrap_or_default();
             let of = |source: &str| items.iter().any(|item| item["failed"][source].as_u64() > Some(0));
-            Ok(if of("intake_log") && of("metrics") {
+            // Another test may have failed the webhook in the same minute: what is waited for is both of this one's reasons.
+            let of_both = ["queue_out_of_reach", "the function was throttled"]
+                .iter()
+                .all(|reason| {
+                    let why = items.iter().filter_map(|item| item["why"].as_array());
+                    why.flatten().any(|why| why == reason)
+                });
+            Ok(if of("intake_log") && of("metrics") && of_both {
                 Ok(items)
             } else {
                 Err(found.to_string())
             })
         })
         .await?;
-        let why: Vec<_> = found
-            .iter()
-            .flat_map(|item| item["why"].as_array().cloned().unwrap_or_default())
-            .collect();
-        assert!(why.contains(&json!("queue_out_of_reach")), "{why:?}");
-        assert!(why.contains(&json!("the function was throttled")), "{why:?}");
         for outage in &found {
             let time = |field: &str| {
                 outage[field]

@@ -105,6 +105,8 @@ fn environment(folder: &Path, port: u16, for_functions: &str) -> Vec<(&'static s
         // Each call is held to the policies of the role that makes it, so that a right that is missing in the template is
         // missing here too.
         ("AUTH", "true".to_owned()),
+        // As many processes at once as AWS allows an account, and the template takes for granted, whatever this machine has.
+        ("LAMBDA_ACCOUNT_CONCURRENCY", "1000".to_owned()),
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         ("IOT_MTLS_ENABLED", "0".to_owned()),
         ("HOME", folder.display().to_string()),

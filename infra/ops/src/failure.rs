@@ -71,6 +71,15 @@ impl Failure {
         }
     }
 
+    /// What happened and why, and what to do about it: for who goes on, and tells it among other things.
+    pub(crate) fn told(self) -> (String, Option<String>) {
+        let said = match self.why {
+            Some(why) => format!("{}: {why}", self.what),
+            None => self.what,
+        };
+        (said, self.advice)
+    }
+
     /// The status to exit with.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.status as u8)

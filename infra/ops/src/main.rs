@@ -1,17 +1,22 @@
 //! `ops`: the operator's tool. It looks at what went wrong, and gets it back: what lies in quarantine and in dead-letter
-//! queues, what became of an event, who did what, what somebody missed on the bus, and when Ring was failed. It works on a deployed stack and on the local one alike, from what CloudFormation says is
-//! in it.
+//! queues, what became of an event, who did what, what somebody missed on the bus, and when Ring was failed. It says whether a
+//! stack is fit for Ring, too. It works on a deployed stack and on the local one alike, from what CloudFormation says is in it.
 
 mod audit;
+mod call;
 mod dlq;
+mod doctor;
 mod event;
 mod failure;
 mod image;
+mod init;
+mod metric;
 mod outages;
 mod quarantine;
 mod queue;
 mod replay;
 mod say;
+mod secret;
 mod stack;
 mod when;
 
@@ -24,6 +29,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 const EXAMPLES: &str = "\
 Examples:
+  ops --stack ring-prod init                                        asks what a deployment needs, and writes it for sam
+  ops --stack ring-prod doctor                                      is it fit for Ring, from outside and inside?
   ops --stack ring-prod dlq list                                    how much waits where
   ops --stack ring-prod quarantine list                             what Ring signed and we could not use
   ops --stack ring-prod quarantine retry --all                      back into the queue, after the program was mended
@@ -64,6 +71,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Init(init::Command),
+    Doctor(doctor::Command),
     #[command(subcommand)]
     Quarantine(quarantine::Command),
     #[command(subcommand)]
@@ -85,8 +94,12 @@ async fn main() -> ExitCode {
         command,
     } = Cli::parse();
     let voice = Voice { json, quiet };
+    // Who is asked at a terminal may leave at once: nothing is under way while an answer is waited for.
+    let asks = matches!(command, Command::Init(_));
     let work = async {
         match command {
+            Command::Init(command) => init::run(command, &choice, voice).await,
+            Command::Doctor(command) => doctor::run(command, &choice, voice).await,
             Command::Quarantine(command) => quarantine::run(command, &choice, voice).await,
             Command::Dlq(command) => dlq::run(command, &choice, voice).await,
             Command::Event(command) => event::run(command, &choice, voice).await,
@@ -104,7 +117,7 @@ async fn main() -> ExitCode {
                 failure.exit_code()
             }
         },
-        () = interrupted() => {
+        () = interrupted(), if !asks => {
             eprintln!("\ninterrupted");
             ExitCode::from(130)
         }

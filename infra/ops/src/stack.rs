@@ -47,13 +47,29 @@ pub(crate) struct Stack {
     pub(crate) name: String,
     /// How to reach it.
     pub(crate) aws: SdkConfig,
-    /// Logical id -> physical id.
-    resources: BTreeMap<String, String>,
+    /// Logical id -> what it is.
+    resources: BTreeMap<String, Resource>,
     /// The outputs.
     outputs: BTreeMap<String, String>,
+    /// The parameters that it was deployed with; what must not be seen is stars.
+    parameters: BTreeMap<String, String>,
+}
+
+/// One thing in it.
+#[derive(Debug)]
+struct Resource {
+    /// `AWS::KMS::Key`.
+    kind: String,
+    /// Physical id.
+    id: String,
 }
 
 impl Choice {
+    /// The name that was given.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.stack.as_deref()
+    }
+
     /// Finds it, and what is in it.
     pub(crate) async fn find(&self) -> Result<Stack, Failure> {
         match (&self.stack, self.local) {
@@ -146,6 +162,12 @@ async fn describe(aws: SdkConfig, name: &str) -> Result<Stack, Failure> {
         .outputs()
         .iter()
         .filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())));
+    let parameters = stack.parameters().iter().filter_map(|parameter| {
+        Some((
+            parameter.parameter_key()?.to_owned(),
+            parameter.parameter_value()?.to_owned(),
+        ))
+    });
 
     let mut resources = BTreeMap::new();
     let mut waiting = vec![name.to_owned()];
@@ -163,17 +185,20 @@ async fn describe(aws: SdkConfig, name: &str) -> Result<Stack, Failure> {
             .send();
         while let Some(resource) = pages.next().await {
             let resource = resource.or_fail(what)?;
-            let physical = resource.physical_resource_id().unwrap_or_default().to_owned();
-            if resource.resource_type() == Some(NESTED) {
-                waiting.push(physical);
+            let id = resource.physical_resource_id().unwrap_or_default().to_owned();
+            let kind = resource.resource_type().unwrap_or_default().to_owned();
+            if kind == NESTED {
+                waiting.push(id);
             } else {
-                resources.insert(resource.logical_resource_id().unwrap_or_default().to_owned(), physical);
+                let logical = resource.logical_resource_id().unwrap_or_default().to_owned();
+                resources.insert(logical, Resource { kind, id });
             }
         }
     }
     Ok(Stack {
         name: name.to_owned(),
         outputs: outputs.collect(),
+        parameters: parameters.collect(),
         resources,
         aws,
     })
@@ -182,12 +207,23 @@ async fn describe(aws: SdkConfig, name: &str) -> Result<Stack, Failure> {
 impl Stack {
     /// The physical id of a resource by its name in the template.
     pub(crate) fn resource(&self, logical: &str) -> Result<&str, Failure> {
-        let found = self.resources.get(logical).filter(|physical| !physical.is_empty());
-        found.map(String::as_str).ok_or_else(|| {
+        let found = self.resources.get(logical).filter(|resource| !resource.id.is_empty());
+        found.map(|resource| resource.id.as_str()).ok_or_else(|| {
             Failure::new(format!("The stack {} has no {logical}", self.name))
                 .because("it is another stack, or of a version without it")
                 .advise("see whether the name is right; deploy this version of the template where it is")
         })
+    }
+
+    /// The logical and the physical ids of all of one kind, such as `AWS::KMS::Key`.
+    pub(crate) fn all(&self, kind: &str) -> impl Iterator<Item = (&str, &str)> {
+        let of_kind = self.resources.iter().filter(move |(_, resource)| resource.kind == kind);
+        of_kind.map(|(logical, resource)| (logical.as_str(), resource.id.as_str()))
+    }
+
+    /// What a parameter was given.
+    pub(crate) fn parameter(&self, key: &str) -> Option<&str> {
+        self.parameters.get(key).map(String::as_str)
     }
 
     /// One of the template's outputs.
