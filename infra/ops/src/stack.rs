@@ -12,6 +12,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_cloudformation::error::ProvideErrorMetadata as _;
 use clap::Args;
 use serde::Deserialize;
 
@@ -68,6 +69,23 @@ impl Choice {
     /// The name that was given.
     pub(crate) fn name(&self) -> Option<&str> {
         self.stack.as_deref()
+    }
+
+    /// What the stack of this name was deployed with, in this region; nothing where there is none.
+    pub(crate) async fn deployed(&self, region: &str) -> Result<Option<BTreeMap<String, String>>, Failure> {
+        let Some(name) = &self.stack else { return Ok(None) };
+        let aws = shared::edge::aws::config().await.into_builder();
+        let client = Client::new(&aws.region(Region::new(region.to_owned())).build());
+        let described = client.describe_stacks().stack_name(name).send().await;
+        // CloudFormation has no error of its own for it.
+        let is_none = described
+            .as_ref()
+            .is_err_and(|error| error.message().is_some_and(|said| said.contains("does not exist")));
+        if is_none {
+            return Ok(None);
+        }
+        let described = described.or_fail(|| format!("Whether {name} is deployed already is not known"))?;
+        Ok(described.stacks().first().map(parameters))
     }
 
     /// Finds it, and what is in it.
@@ -162,12 +180,7 @@ async fn describe(aws: SdkConfig, name: &str) -> Result<Stack, Failure> {
         .outputs()
         .iter()
         .filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())));
-    let parameters = stack.parameters().iter().filter_map(|parameter| {
-        Some((
-            parameter.parameter_key()?.to_owned(),
-            parameter.parameter_value()?.to_owned(),
-        ))
-    });
+    let parameters = parameters(stack);
 
     let mut resources = BTreeMap::new();
     let mut waiting = vec![name.to_owned()];
@@ -198,10 +211,20 @@ async fn describe(aws: SdkConfig, name: &str) -> Result<Stack, Failure> {
     Ok(Stack {
         name: name.to_owned(),
         outputs: outputs.collect(),
-        parameters: parameters.collect(),
+        parameters,
         resources,
         aws,
     })
+}
+
+fn parameters(stack: &aws_sdk_cloudformation::types::Stack) -> BTreeMap<String, String> {
+    let parameters = stack.parameters().iter().filter_map(|parameter| {
+        Some((
+            parameter.parameter_key()?.to_owned(),
+            parameter.parameter_value()?.to_owned(),
+        ))
+    });
+    parameters.collect()
 }
 
 impl Stack {

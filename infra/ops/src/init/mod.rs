@@ -37,7 +37,8 @@ Examples:
   ops --stack ring-staging init --secrets --yes --from -           from standard input, replacing what is there
 
 First without --secrets, from the checkout's folder; then the two commands that it ends with; then with --secrets, when the stack is
-there. Run again, it offers what was answered before, and keeps what else is in samconfig.toml. A signing key that is replaced stays
+there. Run again, it offers what was answered before, or what the stack was deployed with, and keeps what else is in samconfig.toml;
+TokenUrlKey stays as it is then, since Ring has the URL that it is in. A signing key that is replaced stays
 in the secret as the previous one, so that no event is refused meanwhile. docs/deploy.md has each parameter.";
 
 /// What a first deployment decides, beside what the template wants in any case. A test holds that the template has them.
@@ -131,8 +132,24 @@ pub(crate) async fn run(command: Command, choice: &Choice, voice: Voice) -> Resu
         all: command.all,
         given: given(&command.set, &template)?,
         before: config.parameters(),
+        is_deployed: false,
     };
     let region = asking.region(command.region.as_deref(), config.region().or(here.as_deref()))?;
+    match choice.deployed(&region).await {
+        Ok(None) => {}
+        Ok(Some(parameters)) => {
+            asking.is_deployed = true;
+            if !config.is_there() {
+                asking.before = parameters;
+            }
+        }
+        Err(failure) => {
+            let (why, _) = failure.told();
+            voice.warn(&format!(
+                "{why}. If it is, a key that is drawn here is another one than it has."
+            ));
+        }
+    }
     let values = asking.values(&template)?;
     if config.is_there()
         && !command.dry_run
@@ -216,8 +233,10 @@ struct Asking<'d, R, W> {
     all: bool,
     /// On the command line.
     given: BTreeMap<String, String>,
-    /// In the file.
+    /// In the file, or else of the stack itself.
     before: BTreeMap<String, String>,
+    /// Whether there is such a stack already: then a key that nobody sees stays, as Ring has the URL that it is in.
+    is_deployed: bool,
 }
 
 impl<R: BufRead, W: Write> Asking<'_, R, W> {
@@ -252,7 +271,7 @@ impl<R: BufRead, W: Write> Asking<'_, R, W> {
         let mut values = BTreeMap::new();
         for parameter in &template.parameters {
             let is_asked = self.all || parameter.default.is_none() || FIRST.contains(&parameter.name.as_str());
-            values.insert(parameter.name.clone(), self.value(parameter, is_asked)?);
+            values.extend(self.value(parameter, is_asked)?);
         }
         // Each round asks for what a broken rule is about; a person who insists on it is not asked for ever.
         for _ in 0..3 * template.rules.len() {
@@ -269,8 +288,7 @@ impl<R: BufRead, W: Write> Asking<'_, R, W> {
             };
             dialogue.say(&format!("\n{}", broken.description))?;
             for name in about {
-                let value = self.value(template.parameter(&name)?, true)?;
-                values.insert(name, value);
+                values.extend(self.value(template.parameter(&name)?, true)?);
             }
         }
         let now = values
@@ -283,24 +301,29 @@ impl<R: BufRead, W: Write> Asking<'_, R, W> {
         }
     }
 
-    /// One value: given, asked for, as it was, or as the template has it.
-    fn value(&mut self, parameter: &Parameter, is_asked: bool) -> Result<String, Failure> {
+    /// One value by its name: given, asked for, as it was, or as the template has it. None where the stack keeps what it has and
+    /// nobody sees.
+    fn value(&mut self, parameter: &Parameter, is_asked: bool) -> Result<Option<(String, String)>, Failure> {
         let name = parameter.name.as_str();
+        let named = |value: String| Ok(Some((name.to_owned(), value)));
         if let Some(value) = self.given.get(name) {
-            return Ok(value.clone());
+            return named(value.clone());
         }
+        // CloudFormation shows stars for it.
+        let is_kept = self.is_deployed && parameter.is_hidden;
         let before = self
             .before
             .get(name)
             .filter(|value| parameter.complaint(value).is_none());
-        let drawn = drawn(parameter);
+        let before = before.filter(|value| !value.starts_with("****"));
+        let drawn = if is_kept { None } else { drawn(parameter) };
         let offered = before.cloned().or(parameter.default.clone()).or(drawn.clone());
-        let dialogue = match &mut self.dialogue {
-            Some(dialogue) if is_asked => dialogue,
-            _ => {
-                return offered.ok_or_else(|| {
-                    Failure::misuse(format!("{name} is needed")).advise(format!("give it with --set {name}=…"))
-                });
+        let dialogue = match (&mut self.dialogue, &offered) {
+            (Some(dialogue), _) if is_asked => dialogue,
+            (_, Some(offered)) => return named(offered.clone()),
+            (_, None) if is_kept => return Ok(None),
+            (_, None) => {
+                return Err(Failure::misuse(format!("{name} is needed")).advise(format!("give it with --set {name}=…")));
             }
         };
         let shown = match &offered {
@@ -308,6 +331,7 @@ impl<R: BufRead, W: Write> Asking<'_, R, W> {
             Some(_) if drawn.is_some() => "one is drawn",
             Some(value) if value.is_empty() => "nothing",
             Some(value) => value,
+            None if is_kept => "as it is",
             None => "needed",
         };
         dialogue.say(&format!("\n{parameter}"))?;
@@ -320,11 +344,12 @@ impl<R: BufRead, W: Write> Asking<'_, R, W> {
             };
             let value = match (typed.as_str(), &offered) {
                 ("", Some(offered)) => offered.clone(),
+                ("", None) if is_kept => return Ok(None),
                 (NOTHING, _) => String::new(),
                 _ => typed,
             };
             match parameter.complaint(&value) {
-                None => return Ok(value),
+                None => return named(value),
                 Some(complaint) => dialogue.say(&format!("  {complaint}."))?,
             }
         }

@@ -20,6 +20,7 @@ fn answered(answers: &str, all: bool, before: &[(&str, &str)]) -> (Result<BTreeM
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
+        is_deployed: false,
     };
     let template = template();
     let values = asking.values(&template).map(|values| template.changed(values));
@@ -133,6 +134,34 @@ fn what_was_answered_before_is_offered_again_and_a_dash_takes_it_away() {
 }
 
 #[test]
+fn the_key_of_a_stack_that_is_deployed_stays_as_ring_has_it() {
+    let template = template();
+    let values = |answers: &'static str| {
+        let mut dialogue = Dialogue::of(answers.as_bytes(), Vec::new());
+        let mut asking = Asking {
+            dialogue: (!answers.is_empty()).then_some(&mut dialogue),
+            all: false,
+            given: BTreeMap::new(),
+            // As CloudFormation shows it.
+            before: BTreeMap::from([("TokenUrlKey", "*******************"), ("LogLevel", "warn")])
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            is_deployed: true,
+        };
+        template.changed(asking.values(&template).unwrap())
+    };
+    for answers in ["", AS_OFFERED] {
+        assert_eq!(
+            values(answers),
+            BTreeMap::from([("LogLevel".to_owned(), "warn".to_owned())])
+        );
+    }
+    let rotated = values("a_key_of_ours_anew\n\n\n\n\n\n\n\n\n\n\n");
+    assert_eq!(rotated["TokenUrlKey"], "a_key_of_ours_anew");
+}
+
+#[test]
 fn all_asks_for_each_parameter_and_the_end_of_answers_is_no_answer() {
     let (_, questions) = answered(&"\n".repeat(200), true, &[]);
     for parameter in &template().parameters {
@@ -156,6 +185,7 @@ fn a_script_gives_what_a_rule_asks_for_or_is_told() {
             all: false,
             given: given(&set, &template)?,
             before: BTreeMap::new(),
+            is_deployed: false,
         };
         asking.values(&template).map(|values| template.changed(values))
     };
