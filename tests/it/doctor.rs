@@ -205,3 +205,22 @@ fn each_thing_that_is_broken_on_a_stack_is_found_with_what_to_do_about_it() {
         assert_eq!(found["webhook-takes"], "not_checked");
     });
 }
+
+#[test]
+fn the_guide_to_deploying_has_each_check_by_its_name() {
+    let guide = include_str!("../../docs/deploy.md");
+    let table = guide.split("| what has to hold | checks |").nth(1).expect("its table");
+    let table = table.split("\n\n").next().expect("its end");
+    let checks = table
+        .lines()
+        .filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next());
+    let mut named: Vec<_> = checks.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    named.sort_unstable();
+    // On the emulator there is no certificate, and no key left from a rotation.
+    let mut all: Vec<_> = well()
+        .into_keys()
+        .chain(["certificate", "signing-key-previous"])
+        .collect();
+    all.sort_unstable();
+    assert_eq!(named, all);
+}
