@@ -54,16 +54,25 @@ struct Options {
     bench: bool,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let options = Options::parse();
-    let done = match options {
-        Options { record: true, .. } => record::all().await,
-        Options {
-            soak: Some(seconds), ..
-        } => soak(Duration::from_secs(seconds)).await,
-        _ => figures(&options).await,
+    // The recorder has one thread, as it has deployed; the cameras have what is there.
+    let runtime = if options.record {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    } else {
+        tokio::runtime::Runtime::new()
     };
+    let done = runtime.map_err(Failure::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match options {
+                Options { record: true, .. } => record::all().await,
+                Options {
+                    soak: Some(seconds), ..
+                } => soak(Duration::from_secs(seconds)).await,
+                _ => figures(&options).await,
+            }
+        })
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

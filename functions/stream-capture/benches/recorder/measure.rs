@@ -14,7 +14,7 @@ use crate::Failure;
 use crate::cameras::{Cameras, PYTHON, SCRIPT};
 
 /// Before it is looked at: sessions are opened, and the first groups stored.
-const SETTLES: Duration = Duration::from_secs(6);
+const SETTLES: Duration = Duration::from_secs(8);
 /// How often memory is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a program may take to finish its films.
