@@ -11,7 +11,7 @@ use crate::ports::{Arrival, Peer};
 use crate::stream::{self, Counts, Group, Stream};
 
 /// How often time is looked at while nothing comes.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(100);
 
 /// How patient a session is.
 #[derive(Clone, Copy, Debug)]

@@ -93,6 +93,7 @@ async fn figures(options: &Options) -> Result<(), Failure> {
         (RECORDER, 5),
         (GSTREAMER, 5),
         (RECORDER, 20),
+        (GSTREAMER, 20),
     ] {
         eprintln!("{} with {streams} …", program.name);
         let cameras = Cameras::sending(streams, &film).await?;

@@ -63,6 +63,7 @@ pub(crate) struct Row {
     pub(crate) dropped: u64,
     pub(crate) sessions: u64,
     pub(crate) first_frame_ms: u64,
+    pub(crate) first_stored_ms: u64,
     pub(crate) longest_gap_ms: u64,
 }
 
@@ -123,6 +124,7 @@ pub(crate) async fn recorded(recorder: Recorder, cameras: &Cameras, duration: Du
         dropped: sum("dropped"),
         sessions: sum("sessions"),
         first_frame_ms: most("first_frame_ms"),
+        first_stored_ms: most("first_stored_ms"),
         longest_gap_ms: most("longest_gap_ms"),
     })
 }

@@ -52,7 +52,7 @@ pub(crate) async fn all() -> Result<(), Failure> {
             device: device.parse()?,
             limit: Duration::from_secs(told.limit_seconds),
         };
-        films.spawn(film(door, Folder(told.folder.clone()), number, orders.clone()));
+        films.spawn(film(door, Folder::new(told.folder.clone()), number, orders.clone()));
     }
     // Until the input ends.
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
@@ -92,11 +92,12 @@ async fn film(
         manifest.parts.iter().map(|part| count(&part.counts)).sum()
     };
     Ok(json!({
-        "file": folder.0.join(format!("{number}.mp4")),
+        "file": folder.path().join(format!("{number}.mp4")),
         "frames": sum(|counts| counts.frames_kept),
         "dropped": sum(|counts| counts.frames_dropped + counts.frames_damaged),
         "lost": sum(|counts| counts.packets_lost + counts.packets_overrun),
         "sessions": manifest.parts.len(),
+        "first_stored_ms": folder.first().map(|first| u64::try_from(first.as_millis()).unwrap_or(u64::MAX)),
         "first_frame_ms": manifest.parts.first().and_then(|part| part.first_frame_after),
         "longest_gap_ms": manifest.gaps.iter().map(|gap| gap.window.duration).max().unwrap_or_default(),
     }))

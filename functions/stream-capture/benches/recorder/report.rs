@@ -26,15 +26,22 @@ impl Report {
         let mut text = format!("stream-capture: {}\n\n", self.conditions);
         let _fits = writeln!(
             text,
-            "  {:<12}{:>8}{:>18}{:>16}{:>10}{:>8}{:>18}",
-            "", "streams", "CPU a stream [%]", "resident [MB]", "frames", "lost", "first frame [ms]"
+            "  {:<12}{:>8}{:>18}{:>16}{:>10}{:>8}{:>18}{:>19}",
+            "",
+            "streams",
+            "CPU a stream [%]",
+            "resident [MB]",
+            "frames",
+            "lost",
+            "first frame [ms]",
+            "first stored [ms]"
         );
         for row in &self.rows {
             let ours = row.name == RECORDER.name;
             let told = |figure: u64| if ours { figure.to_string() } else { "-".to_owned() };
             let _fits = writeln!(
                 text,
-                "  {:<12}{:>8}{:>18.2}{:>16.1}{:>10}{:>8}{:>18}",
+                "  {:<12}{:>8}{:>18.2}{:>16.1}{:>10}{:>8}{:>18}{:>19}",
                 row.name,
                 row.streams,
                 row.cpu_percent,
@@ -42,6 +49,7 @@ impl Report {
                 row.frames,
                 told(row.lost + row.dropped),
                 told(row.first_frame_ms),
+                told(row.first_stored_ms),
             );
         }
         text.push_str("\nAimed at:\n");
@@ -55,9 +63,12 @@ impl Report {
     /// For programs.
     pub(crate) fn json(&self) -> Value {
         let rows = self.rows.iter().map(|row| {
+            // GStreamer tells nothing of these.
+            let told = |figure: u64| (row.name == RECORDER.name).then_some(figure);
             json!({
                 "program": row.name, "streams": row.streams, "cpu_percent": row.cpu_percent, "resident_bytes": most(row),
-                "frames": row.frames, "lost": row.lost, "dropped": row.dropped, "first_frame_ms": row.first_frame_ms,
+                "frames": row.frames, "lost": told(row.lost), "dropped": told(row.dropped),
+                "first_frame_ms": told(row.first_frame_ms), "first_stored_ms": told(row.first_stored_ms),
             })
         });
         let targets = self.targets().into_iter();

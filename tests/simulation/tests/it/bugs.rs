@@ -8,7 +8,7 @@ use std::process::Command;
 
 use shared::edge::config::{Environment as _, Process};
 
-use crate::event_bugs;
+use crate::{event_bugs, live_bugs};
 
 /// One bug: in which file, what is replaced, and by what.
 pub(crate) struct Bug {
@@ -199,13 +199,39 @@ fn root() -> PathBuf {
 
 #[test]
 fn each_seeded_bug_is_a_change_of_the_source() {
-    assert!(BUGS.len() >= 12 && event_bugs::BUGS.len() >= 12);
-    for bug in BUGS.iter().chain(event_bugs::BUGS) {
+    assert!(
+        [BUGS, event_bugs::BUGS, live_bugs::BUGS]
+            .iter()
+            .all(|bugs| bugs.len() >= 12)
+    );
+    for bug in BUGS.iter().chain(event_bugs::BUGS).chain(live_bugs::BUGS) {
         let text = fs::read_to_string(root().join(bug.file)).expect("a source file");
         assert_eq!(text.matches(bug.right).count(), 1, "{}: {}", bug.file, bug.what);
         assert_ne!(bug.right, bug.wrong);
     }
 }
+
+/// Which tests are to catch a bug: those of a package, its simulation or its own, by parts of their names. What is quick goes
+/// first, and the next only where that has not caught it.
+#[derive(Clone, Copy)]
+struct Tests {
+    package: [&'static str; 4],
+    turns: &'static [&'static [&'static str]],
+}
+
+const SIMULATION: [&str; 4] = ["--package", "simulation", "--test", "it"];
+const OF_TOKENS: Tests = Tests {
+    package: SIMULATION,
+    turns: &[&["crash_points", "twins", "good_codes"], &["seeds::under"]],
+};
+const OF_EVENTS: Tests = Tests {
+    package: SIMULATION,
+    turns: &[&["event_points", "twins"], &["event_seeds"]],
+};
+const OF_LIVE: Tests = Tests {
+    package: ["--package", "stream-capture", "--lib", "--quiet"],
+    turns: &[&["capture::", "recording::", "stream::", "reorder::"]],
+};
 
 /// A copy of what the simulation is built from.
 fn copy(from: &Path, to: &Path) {
@@ -232,9 +258,10 @@ fn every_seeded_bug_is_caught() {
     let place = target.join("source");
     let _nothing_there = fs::remove_dir_all(&place);
     copy(&root(), &place);
-    let simulation = |arguments: &[&str]| {
+    let run = |tests: &Tests, arguments: &[&str]| {
         let out = Command::new(env!("CARGO"))
-            .args(["test", "--quiet", "--package", "simulation", "--test", "it"])
+            .arg("test")
+            .args(tests.package)
             .args(arguments)
             .current_dir(&place)
             .env("CARGO_TARGET_DIR", target.join("target"))
@@ -246,21 +273,24 @@ fn every_seeded_bug_is_caught() {
         let said = [out.stdout, out.stderr].concat();
         (out.status.success(), String::from_utf8_lossy(&said).into_owned())
     };
-    // `BUGS`: those of tokens or of events; `BUG`: those whose name has these words, or those behind the next `|`.
+    // `BUGS`: those of tokens, of events or of live video; `BUG`: those whose name has these words, or those behind the next `|`.
     let (part, only) = (Process.get("BUGS"), Process.get("BUG"));
-    let is_asked = |of: &&str| part.as_deref().is_none_or(|part| part == *of);
-    // What is quick goes first, and seeds only where that has not caught it.
-    let tokens = [&["crash_points", "twins", "good_codes"][..], &["seeds::under"]];
-    let events = [&["event_points", "twins"][..], &["event_seeds"]];
+    let is_asked = |of: &str| part.as_deref().is_none_or(|part| part == of);
+    let parts = [
+        ("tokens", BUGS, OF_TOKENS),
+        ("events", event_bugs::BUGS, OF_EVENTS),
+        ("live", live_bugs::BUGS, OF_LIVE),
+    ];
+    let parts = parts.iter().filter(|(part, _, _)| is_asked(part));
     // What fails without a bug catches none.
-    for some in tokens.iter().chain(&events) {
-        let (passes, said) = simulation(&[&["--"], *some].concat());
-        assert!(passes, "without any bug {some:?} fail:\n{said}");
+    for (_, _, tests) in parts.clone() {
+        for some in tests.turns {
+            let (passes, said) = run(tests, &[&["--"], *some].concat());
+            assert!(passes, "without any bug {some:?} fail:\n{said}");
+        }
     }
     let mut escaped = Vec::new();
-    let tokens = is_asked(&"tokens").then(|| BUGS.iter().map(move |bug| (bug, tokens)));
-    let events = is_asked(&"events").then(|| event_bugs::BUGS.iter().map(move |bug| (bug, events)));
-    for (bug, tests) in tokens.into_iter().flatten().chain(events.into_iter().flatten()) {
+    for (bug, tests) in parts.flat_map(|(_, bugs, tests)| bugs.iter().map(move |bug| (bug, tests))) {
         let is_meant = |only: &String| only.split('|').any(|words| bug.what.contains(words));
         if !only.as_ref().is_none_or(is_meant) {
             continue;
@@ -268,12 +298,12 @@ fn every_seeded_bug_is_caught() {
         let path = place.join(bug.file);
         let right = fs::read_to_string(&path).expect("a source file");
         fs::write(&path, right.replacen(bug.right, bug.wrong, 1)).expect("the bug is written");
-        let (builds, said) = simulation(&["--no-run"]);
+        let (builds, said) = run(tests, &["--no-run"]);
         assert!(builds, "the bug does not build: {}\n{said}", bug.what);
         let (mut passes, mut said) = (true, String::new());
-        for some in tests {
+        for some in tests.turns {
             if passes {
-                (passes, said) = simulation(&[&["--"], some].concat());
+                (passes, said) = run(tests, &[&["--"], *some].concat());
             }
         }
         fs::write(&path, right).expect("the bug is taken back");

@@ -5,6 +5,7 @@ mod crash_points;
 mod event_bugs;
 mod event_points;
 mod event_seeds;
+mod live_bugs;
 mod seeds;
 mod storms;
 mod twins;
