@@ -108,7 +108,7 @@ impl EventProcessor {
                 media: Media::new(aws, config.media_table),
                 workers: Queues {
                     media: Queue::new(aws, config.media_queue_url),
-                    captures: config.captures_queue_url.map(|url| Queue::new(aws, url)),
+                    captures: config.captures_queue_url.clone().map(|url| Queue::new(aws, url)),
                 },
                 bus,
                 views: Views::default(),
@@ -116,6 +116,7 @@ impl EventProcessor {
                 kept_for: config.history_kept_for,
                 regions: config.privacy_regions,
                 removed_media: config.removed_media,
+                records_captures: config.captures_queue_url.is_some(),
             },
         })
     }

@@ -150,9 +150,6 @@ pub trait Workers: Clone + Debug + Send + Sync + 'static {
         after: Duration,
     ) -> impl Future<Output = Result<(), QueueError>> + Send;
 
-    /// Whether anybody records captures.
-    fn records(&self) -> bool;
-
     /// A capture is to be recorded.
     fn record(&self, capture: &Medium) -> impl Future<Output = Result<(), QueueError>> + Send;
 
@@ -183,10 +180,6 @@ pub struct Queues {
 impl Workers for Queues {
     async fn fetch(&self, account: &AccountId, id: &MediumId, after: Duration) -> Result<(), QueueError> {
         self.media.send(media::fetch_message(account, id).delay(after)).await
-    }
-
-    fn records(&self) -> bool {
-        self.captures.is_some()
     }
 
     async fn record(&self, capture: &Medium) -> Result<(), QueueError> {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::Environment;
 use aws_sdk_sqs::error::ProvideErrorMetadata;
 use futures_util::future::join_all;
@@ -15,8 +16,7 @@ use crate::stack::{alone_on_the_stack, on_the_stack};
 
 use super::*;
 
-/// Posts a body to the Webhook URL as Ring does.
-/// Posts a body as Ring does: what is answered with 503 comes again.
+/// Posts a body to the Webhook URL as Ring does: what is answered with 503 comes again.
 pub(crate) async fn post(stack: &Stack, body: &[u8], signature: &str) -> StatusCode {
     for _ in 0..4 {
         match post_once(stack, body, signature).await {
@@ -47,7 +47,7 @@ fn press(account: &str, device: &str, number: usize) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
-/// A stream of signed events that does not stop while the keys change.
+/// A stream of signed events that does not stop while something changes.
 struct Load<'a> {
     home: &'a Home<'a>,
     device: &'a str,
@@ -99,9 +99,48 @@ impl Load<'_> {
         self.for_more(20).await;
         stack.write_secrets(new, None).await?;
         self.for_more(60).await;
-        self.ended.store(1, Ordering::Relaxed);
         Ok(())
     }
+
+    /// Deploys both programs on an event's way anew, one after the other.
+    async fn deploy(&self) -> Result<(), Failure> {
+        for package in ["webhook-intake", "event-processor", "webhook-intake"] {
+            self.for_more(40).await;
+            deploy_anew(self.home.stack, package).await;
+        }
+        self.for_more(60).await;
+        Ok(())
+    }
+}
+
+/// Has a program's code written again, as a deployment does.
+async fn deploy_anew(stack: &Stack, package: &str) {
+    let (functions, name) = (&stack.aws().functions, &stack.outputs().functions[package]);
+    let deployed = functions.get_function().function_name(name).send().await;
+    let deployed = deployed.expect("the function");
+    let place = deployed.code.and_then(|code| code.location).expect("where its code is");
+    let code = stack.http().get(place).send().await.expect("its code");
+    let code = code
+        .error_for_status()
+        .expect("its code")
+        .bytes()
+        .await
+        .expect("its code");
+    assert!(code.starts_with(b"PK"), "a zip file");
+    let update = functions.update_function_code().function_name(name);
+    let updated = update.zip_file(Blob::new(code)).send().await;
+    updated.expect("the code is written");
+}
+
+#[test]
+fn throughout_a_deployment_webhooks_are_answered_and_each_is_recorded() {
+    alone_on_the_stack(async |stack| {
+        let key = stack.ring().signing_key();
+        let held = under_load(stack, key, async |load| load.deploy().await).await;
+        if let Err(failure) = held {
+            panic!("{failure}");
+        }
+    });
 }
 
 #[test]
@@ -120,29 +159,44 @@ fn while_the_signing_key_is_rotated_under_load_no_valid_event_is_refused_and_eac
 }
 
 async fn rotation(stack: &'static Stack) -> Result<(), Failure> {
+    let old = stack.ring().signing_key();
+    let new = Uuid::new_v4().to_string();
+    under_load(stack, old, async |load| {
+        load.rotate(old, &new).await?;
+        let body = press(&load.home.account, load.device, 1_000_000);
+        let forged = post(stack, &body, &signed_by("neither", &body)).await;
+        assert_eq!(forged, StatusCode::UNAUTHORIZED);
+        Ok(())
+    })
+    .await
+}
+
+/// Has this come about while events come that are signed with `key`: none of them is refused, and each is recorded once.
+async fn under_load(
+    stack: &'static Stack,
+    key: &str,
+    change: impl AsyncFnOnce(&Load<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let home = Home::linked(stack, &json!(["doorbell"])).await?;
     let device = home.device_ids().await?.into_values().next().expect("the doorbell");
-    let old = stack.ring().signing_key().to_owned();
-    let new = Uuid::new_v4().to_string();
     let load = Load {
         home: &home,
         device: &device,
-        keys: Mutex::new(vec![old.clone()]),
+        keys: Mutex::new(vec![key.to_owned()]),
         sent: AtomicUsize::new(0),
         ended: AtomicUsize::new(0),
         refused: Mutex::default(),
     };
     let senders = join_all((0..4).map(|_| load.sender()));
-    let (rotated, _) = tokio::join!(load.rotate(&old, &new), senders);
-    rotated?;
+    let changes = async {
+        let changed = change(&load).await;
+        load.ended.store(1, Ordering::Relaxed);
+        changed
+    };
+    let (changed, _) = tokio::join!(changes, senders);
+    changed?;
     let refused = load.refused.into_inner().unwrap_or_else(PoisonError::into_inner);
     assert!(refused.is_empty(), "{refused:?}");
-    let body = press(&home.account, &device, 1_000_000);
-    assert_eq!(
-        post(stack, &body, &signed_by("neither", &body)).await,
-        StatusCode::UNAUTHORIZED
-    );
-
     home.events_settle().await?;
     let sent = load.sent.load(Ordering::Relaxed);
     assert!(sent >= 200, "{sent} events");

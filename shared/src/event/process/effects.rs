@@ -364,7 +364,7 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
 
     /// Begins a capture, or prolongs the one that goes on, once.
     async fn capture(&self, record: &Record, link: &Link, asked: Medium) -> Result<Came, Undone> {
-        if !self.workers.records() {
+        if !self.records_captures {
             return Ok(Came::with("recording_off"));
         }
         let now = self.settler.nature.now();

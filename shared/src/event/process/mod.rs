@@ -64,6 +64,8 @@ pub struct Processor<W: EventWorld, R> {
     pub regions: Regions,
     /// What becomes of a removed device's media.
     pub removed_media: RemovedMedia,
+    /// Whether anybody records captures here.
+    pub records_captures: bool,
 }
 
 /// Why an event is tried again.

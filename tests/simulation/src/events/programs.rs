@@ -71,6 +71,7 @@ impl House {
             kept_for: LEAST_KEPT,
             regions: Regions::none(),
             removed_media: RemovedMedia::Delete,
+            records_captures: true,
         }
     }
 

@@ -309,10 +309,6 @@ impl Workers for Twin {
         self.tell_worker(call, super::queue::Job::Fetch(id.as_str().to_owned()))
     }
 
-    fn records(&self) -> bool {
-        true
-    }
-
     #[track_caller]
     fn record(&self, capture: &Medium) -> impl Future<Output = Result<(), QueueError>> + Send {
         let call = self.call(Port::Queue, "workers.record");
