@@ -16,11 +16,11 @@ use crate::stack::{alone_on_the_stack, on_the_stack};
 
 use super::*;
 
-/// Posts a body to the Webhook URL as Ring does: what is answered with 503 comes again.
+/// Posts a body to the Webhook URL as Ring does: what is answered with 5xx comes again.
 pub(crate) async fn post(stack: &Stack, body: &[u8], signature: &str) -> StatusCode {
     for _ in 0..4 {
         match post_once(stack, body, signature).await {
-            StatusCode::SERVICE_UNAVAILABLE => tokio::time::sleep(Duration::from_secs(1)).await,
+            failed if failed.is_server_error() => tokio::time::sleep(Duration::from_secs(1)).await,
             answer => return answer,
         }
     }
@@ -102,13 +102,14 @@ impl Load<'_> {
         Ok(())
     }
 
-    /// Deploys both programs on an event's way anew, one after the other.
+    /// Deploys both programs on an event's way anew, one after the other. The emulator ends the calls that are under way, which Lambda
+    /// does not: Ring sends these again.
     async fn deploy(&self) -> Result<(), Failure> {
         for package in ["webhook-intake", "event-processor", "webhook-intake"] {
             self.for_more(40).await;
             deploy_anew(self.home.stack, package).await;
         }
-        self.for_more(60).await;
+        self.for_more(100).await;
         Ok(())
     }
 }
