@@ -36,7 +36,7 @@ pub(crate) struct Servers {
     clip: Clip,
     stored: Arc<Mutex<Stored>>,
     /// It ends with this.
-    _runtime: Runtime,
+    runtime: Option<Runtime>,
 }
 
 /// The clip.
@@ -89,7 +89,7 @@ impl Servers {
             address,
             clip,
             stored,
-            _runtime: runtime,
+            runtime: Some(runtime),
         })
     }
 
@@ -119,6 +119,15 @@ impl Servers {
             Ok(())
         } else {
             Err(format!("{at} bytes are stored of {}", self.clip.bytes).into())
+        }
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Nobody talks to it any more, and whoever drops this can't wait.
+            runtime.shutdown_background();
         }
     }
 }
