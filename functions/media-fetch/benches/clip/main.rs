@@ -36,7 +36,7 @@ Examples:
 It needs curl. The AWS CLI is pinned, and is installed in the target folder at first use. Megabytes are 10^6 bytes.
 ";
 
-/// Measures a large clip on its way from Ring to S3: memory, time, CPU time; beside `curl | aws s3 cp -`.
+/// Measures a large clip on its way from Ring to S3: memory and time; beside `curl | aws s3 cp -`.
 #[derive(Parser)]
 #[command(bin_name = "cargo bench -p media-fetch --", after_help = EXAMPLES)]
 struct Options {
@@ -76,7 +76,8 @@ struct Row {
     name: &'static str,
     rate: Option<u64>,
     took: Duration,
-    used: Used,
+    /// Resident memory at its peak, in bytes.
+    peak: u64,
 }
 
 async fn figures(options: &Options) -> Result<(), Failure> {
@@ -94,34 +95,24 @@ async fn figures(options: &Options) -> Result<(), Failure> {
             } else {
                 peers::curl_and_cli(&cli, &servers)?
             };
-            let used = used_by(processes).await?;
+            let peak = peak_of(processes).await?;
             let took = begun.elapsed();
             servers.has_it_all()?;
-            rows.push(Row { name, rate, took, used });
+            rows.push(Row { name, rate, took, peak });
         }
     }
     report(options, bytes, &rows)
 }
 
-/// What processes used, all together.
-#[derive(Clone, Copy, Default)]
-struct Used {
-    /// Resident memory at its peak, in bytes.
-    peak: u64,
-    cpu: Duration,
-}
-
-/// Looks at processes until they have ended, and holds that they ended well.
-async fn used_by(mut processes: Vec<Child>) -> Result<Used, Failure> {
-    let mut each = vec![Used::default(); processes.len()];
+/// The resident memory of processes at its peak, in bytes, all together. It looks at them until they have ended, and holds that
+/// they ended well.
+async fn peak_of(mut processes: Vec<Child>) -> Result<u64, Failure> {
+    let mut peaks = vec![0; processes.len()];
     loop {
         let mut all_ended = true;
-        for (process, used) in processes.iter_mut().zip(&mut each) {
-            if let Some(id) = process.id() {
-                // One that ends in this moment has no files any more: what was seen before stands.
-                used.peak = peak(id).unwrap_or(used.peak);
-                used.cpu = cpu(id).unwrap_or(used.cpu);
-            }
+        for (process, seen) in processes.iter_mut().zip(&mut peaks) {
+            // One that ends in this moment has no files any more: what was seen before stands.
+            *seen = process.id().and_then(peak).unwrap_or(*seen);
             match process.try_wait()? {
                 None => all_ended = false,
                 Some(status) if status.success() => {}
@@ -129,30 +120,16 @@ async fn used_by(mut processes: Vec<Child>) -> Result<Used, Failure> {
             }
         }
         if all_ended {
-            break;
+            return Ok(peaks.iter().sum());
         }
         sleep(LOOK_EVERY).await;
     }
-    Ok(Used {
-        peak: each.iter().map(|used| used.peak).sum(),
-        cpu: each.iter().map(|used| used.cpu).sum(),
-    })
 }
 
 fn peak(id: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
-}
-
-/// The CPU time of all its threads (`schedstat`: nanoseconds on a CPU, waited for one, time slices).
-fn cpu(id: u32) -> Option<Duration> {
-    let mut nanoseconds = 0;
-    for thread in fs::read_dir(format!("/proc/{id}/task")).ok()? {
-        let schedstat = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-        nanoseconds += schedstat.split(' ').next()?.parse::<u64>().ok()?;
-    }
-    Some(Duration::from_nanos(nanoseconds))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 bytes")]
@@ -168,7 +145,7 @@ fn report(options: &Options, bytes: u64, rows: &[Row]) -> Result<(), Failure> {
     );
     let mut targets = Vec::new();
     for row in rows.iter().filter(|row| row.name == "media-fetch") {
-        let peak = row.used.peak as f64 / 1_048_576.0;
+        let peak = row.peak as f64 / 1_048_576.0;
         targets.push(("resident memory at its peak, MiB: 64 at most", peak, peak <= 64.0));
         let other = rows
             .iter()
@@ -193,7 +170,7 @@ fn report(options: &Options, bytes: u64, rows: &[Row]) -> Result<(), Failure> {
         let rows = rows.iter().map(|row| {
             json!({
                 "program": row.name, "rate_mbit": row.rate, "found_mbit": rate_of(row), "seconds": row.took.as_secs_f64(),
-                "peak_bytes": row.used.peak, "cpu_seconds": row.used.cpu.as_secs_f64(),
+                "peak_bytes": row.peak,
             })
         });
         let targets = targets.iter();
@@ -207,18 +184,17 @@ fn report(options: &Options, bytes: u64, rows: &[Row]) -> Result<(), Failure> {
     }
     println!("media-fetch: {conditions}\n");
     println!(
-        "  {:<20}{:>16}{:>16}{:>12}{:>18}{:>14}",
-        "", "source [Mbit/s]", "found [Mbit/s]", "took [s]", "peak memory [MB]", "CPU time [s]"
+        "  {:<20}{:>16}{:>16}{:>12}{:>18}",
+        "", "source [Mbit/s]", "found [Mbit/s]", "took [s]", "peak memory [MB]"
     );
     for row in rows {
         println!(
-            "  {:<20}{:>16}{:>16.1}{:>12.1}{:>18.1}{:>14.1}",
+            "  {:<20}{:>16}{:>16.1}{:>12.1}{:>18.1}",
             row.name,
             row.rate.map_or("-".to_owned(), |rate| rate.to_string()),
             rate_of(row),
             row.took.as_secs_f64(),
-            row.used.peak as f64 / 1e6,
-            row.used.cpu.as_secs_f64(),
+            row.peak as f64 / 1e6,
         );
     }
     println!("\nAimed at:");
