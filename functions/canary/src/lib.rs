@@ -21,7 +21,6 @@ use shared::edge::secret::{Secret, SecretError, SigningKeys};
 use shared::edge::table::StoreError;
 use shared::edge::{aws, clock};
 use shared::event::EventId;
-use shared::event::ports::Records as _;
 use shared::event::store::Events;
 use shared::event::synthetic;
 use uuid::Uuid;
@@ -33,11 +32,6 @@ pub const SERVICE: &str = env!("CARGO_PKG_NAME");
 const KEYS_KEPT_FOR: Duration = Duration::ZERO;
 /// Ring's own patience. Ring: Webhook Response Handling.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// How long the record is waited for. In step with the time-out of the function in the template, which is longer.
-const RECORDED_WITHIN: Duration = Duration::from_secs(30);
-/// How often it is looked for.
-const LOOK_EACH: Duration = Duration::from_millis(500);
-
 /// What wakes it; nothing in it matters.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Wake {}
@@ -124,12 +118,8 @@ impl Canary {
         if answer.status() != StatusCode::OK {
             return Err(Missed::Refused(answer.status()));
         }
-        let since = Instant::now();
-        while since.elapsed() < RECORDED_WITHIN {
-            if self.events.get(&id).await?.is_some() {
-                return Ok(id);
-            }
-            tokio::time::sleep(LOOK_EACH).await;
+        if synthetic::is_recorded(&self.events, &id).await? {
+            return Ok(id);
         }
         Err(Missed::NotRecorded)
     }

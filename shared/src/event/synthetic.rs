@@ -7,13 +7,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ring_partner::webhook::Webhook;
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 use super::EventId;
+use super::ports::Records;
+use crate::edge::table::StoreError;
 
 /// The mark, in the place of Ring's word for what happened. Ring's words are of letters and underscores.
 pub const MARK: &str = "ring-partner-backend/synthetic";
 /// For how long its record is kept: whoever sent it has looked long before that.
 pub const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the record is waited for. Whoever waits in a function has a longer time-out in the template.
+pub const RECORDED_WITHIN: Duration = Duration::from_secs(30);
+/// How often it is looked for.
+const LOOK_EACH: Duration = Duration::from_millis(500);
 
 /// A synthetic event that is sent now, under an id that no other has: its body, to be signed, and the id of its record.
 #[must_use]
@@ -26,6 +34,18 @@ pub fn made(id: &str, now: Timestamp) -> (Vec<u8>, EventId) {
     let webhook = Webhook::parse(&body).expect("it is JSON and names its type");
     let id = EventId::of(&webhook, &body);
     (body, id)
+}
+
+/// Whether the record of one that was taken comes in time.
+pub async fn is_recorded(records: &impl Records, id: &EventId) -> Result<bool, StoreError> {
+    let since = Instant::now();
+    while since.elapsed() < RECORDED_WITHIN {
+        if records.get(id).await?.is_some() {
+            return Ok(true);
+        }
+        sleep(LOOK_EACH).await;
+    }
+    Ok(false)
 }
 
 /// Whether this is one: it bears the mark, and is of no account and no device. What names either is Ring's, whatever it is called.

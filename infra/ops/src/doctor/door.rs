@@ -14,9 +14,8 @@ use ring_partner::signature::sign;
 use shared::edge::clock;
 use shared::edge::secret::SigningKeys;
 use shared::event::EventId;
-use shared::event::ports::Records as _;
 use shared::event::store::Events;
-use shared::event::synthetic;
+use shared::event::synthetic::{self, RECORDED_WITHIN};
 use uuid::Uuid;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -27,9 +26,6 @@ use crate::stack::Stack;
 
 /// Ring: Webhook Response Handling.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a record is waited for, as the canary does.
-const RECORDED_WITHIN: Duration = Duration::from_secs(30);
-const LOOK_EACH: Duration = Duration::from_millis(500);
 /// ACM renews 60 days before the end; with so many left, it has failed to.
 const DAYS_LEFT: i64 = 14;
 
@@ -327,17 +323,8 @@ async fn recorded(stack: &Stack, id: &EventId) -> Finding {
     let since = Instant::now();
     let looking = async {
         let events = Events::new(&stack.aws, stack.resource("EventsTable")?);
-        while since.elapsed() < RECORDED_WITHIN {
-            let record = events
-                .get(id)
-                .await
-                .or_fail(|| "The table of events can't be read".to_owned())?;
-            if record.is_some() {
-                return Ok(true);
-            }
-            tokio::time::sleep(LOOK_EACH).await;
-        }
-        Ok(false)
+        let recorded = synthetic::is_recorded(&events, id).await;
+        recorded.or_fail(|| "The table of events can't be read".to_owned())
     };
     match looking.await {
         Ok(true) => Finding::holds(
