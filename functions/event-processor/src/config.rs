@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::edge::config::{ConfigError, Environment, RingConfig, given, parsed, parsed_or_empty, required};
+use shared::edge::config::{ConfigError, Environment, RingConfig, parsed, parsed_or_empty, required};
 use shared::media::RemovedMedia;
 use shared::policy::Regions;
 
@@ -64,7 +64,7 @@ impl Config {
             audit_table: required(env, "AUDIT_TABLE")?,
             audit_retention_days: parsed(env, "AUDIT_RETENTION_DAYS")?,
             media_queue_url: required(env, "MEDIA_QUEUE_URL")?,
-            captures_queue_url: given(env, "CAPTURES_QUEUE_URL"),
+            captures_queue_url: env.get("CAPTURES_QUEUE_URL"),
             events_queue_url: required(env, "EVENTS_QUEUE_URL")?,
             quarantine_queue_url: required(env, "QUARANTINE_QUEUE_URL")?,
             media_bucket: required(env, "MEDIA_BUCKET")?,

@@ -77,6 +77,8 @@ impl EventProcessor {
         let events = Events::new(aws, &config.events_table);
         let events_queue = Queue::new(aws, config.events_queue_url);
         let bus = Bus::new(aws, config.event_bus_name);
+        let captures = config.captures_queue_url.map(|url| Queue::new(aws, url));
+        let records_captures = captures.is_some();
         Ok(Self {
             heart: Heart::default(),
             pulse: Pulse::new(aws, config.events_table),
@@ -108,7 +110,7 @@ impl EventProcessor {
                 media: Media::new(aws, config.media_table),
                 workers: Queues {
                     media: Queue::new(aws, config.media_queue_url),
-                    captures: config.captures_queue_url.clone().map(|url| Queue::new(aws, url)),
+                    captures,
                 },
                 bus,
                 views: Views::default(),
@@ -116,7 +118,7 @@ impl EventProcessor {
                 kept_for: config.history_kept_for,
                 regions: config.privacy_regions,
                 removed_media: config.removed_media,
-                records_captures: config.captures_queue_url.is_some(),
+                records_captures,
             },
         })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::edge::config::{ConfigError, Environment, RingConfig, given, parsed, parsed_or_empty, required};
+use shared::edge::config::{ConfigError, Environment, RingConfig, parsed, parsed_or_empty, required};
 use shared::policy::Regions;
 
 /// The settings.
@@ -56,7 +56,7 @@ impl Config {
             events_table: required(env, "EVENTS_TABLE")?,
             media_table: required(env, "MEDIA_TABLE")?,
             media_queue_url: required(env, "MEDIA_QUEUE_URL")?,
-            captures_queue_url: given(env, "CAPTURES_QUEUE_URL"),
+            captures_queue_url: env.get("CAPTURES_QUEUE_URL"),
             requests_per_minute: parsed(env, "REQUESTS_PER_MINUTE")?,
             privacy_regions: parsed_or_empty(env, "PRIVACY_REGIONS")?,
             audit_table: required(env, "AUDIT_TABLE")?,

@@ -65,11 +65,6 @@ where
         })
 }
 
-/// A value that need not be set.
-pub fn given(env: &impl Environment, name: &str) -> Option<String> {
-    env.get(name).filter(|value| !value.is_empty())
-}
-
 /// A value of a type that can be read from text, and from none when it is not set.
 pub fn parsed_or_empty<T>(env: &impl Environment, name: &'static str) -> Result<T, ConfigError>
 where
