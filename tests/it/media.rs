@@ -1,9 +1,6 @@
 //! Media that come hard: too slowly for one go, without their end, or with a word of Ring's that nobody may lose; and media that
 //! are deleted by somebody who dies over it.
 
-use std::collections::HashMap;
-
-use aws_sdk_lambda::types::Environment;
 use jiff::SignedDuration;
 use local::outside::{Home, rows_about, soon};
 use local::{Failure, Stack};
@@ -13,6 +10,7 @@ use shared::edge::clock;
 use shared::media::MediumId;
 use shared::media::store::Media;
 
+use crate::grants::{set, set_back};
 use crate::traps::{Held, alone, among_others, only_device, over, text};
 
 /// What `media-fetch` makes of a message with this body.
@@ -62,30 +60,12 @@ fn a_source_that_is_too_slow_for_one_go_is_asked_for_in_halves_which_are_the_cli
     alone(async |stack| {
         let start = an_hour_ago();
         let (home, device) = doorbell(stack, start - 1_000, 60_000).await?;
-        let functions = &stack.aws().functions;
-        let fetch = &stack.outputs().functions["media-fetch"];
-        let settings = functions.get_function_configuration().function_name(fetch).send();
-        let right = settings.await.expect("its settings").environment;
-        let right = right
-            .and_then(|environment| environment.variables)
-            .expect("its variables");
-        let set = async |variables: HashMap<String, String>| {
-            let environment = Environment::builder().set_variables(Some(variables)).build();
-            let update = functions.update_function_configuration().function_name(fetch);
-            update
-                .environment(environment)
-                .send()
-                .await
-                .expect("the settings are changed");
-        };
-        let mut short = right.clone();
-        short.insert("FETCH_SECONDS".to_owned(), "2".to_owned());
         // It comes all along, and takes four seconds: each of its halves comes at once.
         let slow = json!({ "path": format!("/v1/devices/{device}/media/video/*"), "do": "drip", "bytes": 2_000, "delay_ms": 100 });
         stack.ring().order(Method::POST, "faults", Some(&slow)).await?;
-        set(short).await;
+        let right = set(stack, "media-fetch", &[("FETCH_SECONDS", "2")]).await;
         let fetched = over(&home, &device, "clips", &window(start, 10_000)).await;
-        set(right).await;
+        set_back(stack, "media-fetch", &right).await;
         let clip = fetched?;
         assert_eq!(
             (&clip["state"], &clip["reason"]),

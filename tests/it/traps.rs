@@ -1,10 +1,7 @@
 //! Where Ring's documentation misleads or is silent, and what the stack as a whole does there. Each test carries the number
 //! of its trap; what one crate alone decides is tested beside its code.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_sdk_lambda::types::Environment;
 use jiff::{SignedDuration, Timestamp};
 use local::outside::{Answer, Home, at_ring, rows_about, schedule_at, soon, statuses};
 use local::{Failure, Stack};
@@ -16,6 +13,7 @@ use ring_partner::users::AccountId;
 use serde_json::{Value, json};
 use shared::edge::clock;
 
+use crate::grants::{set, set_back};
 use crate::stack::{alone_on_the_stack, on_the_stack};
 
 pub(crate) type Held = Result<(), Failure>;
@@ -1287,37 +1285,12 @@ fn trap_43_and_70_a_queue_out_of_reach_is_503_and_rings_retry_brings_the_event()
     alone(async |stack| {
         let home = Home::linked(stack, &json!(["doorbell"])).await?;
         let device = only_device(&home).await?;
-        let intake = &stack.outputs().functions["webhook-intake"];
-        let functions = &stack.aws().functions;
-        let now = functions
-            .get_function_configuration()
-            .function_name(intake)
-            .send()
-            .await
-            .expect("its settings");
-        let right = now
-            .environment
-            .and_then(|environment| environment.variables)
-            .expect("its variables");
-        let set = async |variables: HashMap<String, String>| {
-            let environment = Environment::builder().set_variables(Some(variables)).build();
-            let update = functions
-                .update_function_configuration()
-                .function_name(intake)
-                .environment(environment);
-            update.send().await.expect("the settings are changed");
-        };
-        let mut wrong = right.clone();
-        wrong.insert(
-            "EVENTS_QUEUE_URL".to_owned(),
-            format!("{}-that-is-not", right["EVENTS_QUEUE_URL"]),
-        );
-
-        set(wrong).await;
+        let wrong = format!("{}-that-is-not", stack.outputs().queues["events"]);
+        let right = set(stack, "webhook-intake", &[("EVENTS_QUEUE_URL", &wrong)]).await;
         let sent = home
             .emit(&json!({"type": "button_press", "device": device, "wait": true}))
             .await;
-        set(right).await;
+        set_back(stack, "webhook-intake", &right).await;
         let sent = sent?;
         assert_eq!(statuses(&sent), [503], "{sent}");
         soon("Ring's retry has brought the event", async || {
