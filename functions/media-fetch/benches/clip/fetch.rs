@@ -1,5 +1,6 @@
 //! The fetch under measurement: what the function does with a clip.
 
+use bench::Failure;
 use futures_util::TryStreamExt as _;
 use ring_partner::Ring;
 use ring_partner::client::Settings;
@@ -8,8 +9,6 @@ use ring_partner::oauth::AccessToken;
 use shared::edge::aws;
 use shared::media::archive::Archive;
 use shared::media::film;
-
-use crate::Failure;
 
 /// Ring -> S3.
 pub(crate) async fn clip(address: &str) -> Result<(), Failure> {

@@ -8,19 +8,16 @@ mod fetch;
 mod peers;
 mod servers;
 
-use std::fs;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use bench::{Failure, Target, megabytes, memory};
 use clap::Parser;
 use serde_json::json;
 use tokio::process::Child;
 use tokio::time::sleep;
 
 use servers::Servers;
-
-/// Why there are no figures: what did not hold.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Megabits a second; none: as fast as the loopback is.
 const RATES: [Option<u64>; 3] = [Some(50), Some(300), None];
@@ -112,7 +109,8 @@ async fn peak_of(mut processes: Vec<Child>) -> Result<u64, Failure> {
         let mut all_ended = true;
         for (process, seen) in processes.iter_mut().zip(&mut peaks) {
             // One that ends in this moment has no files any more: what was seen before stands.
-            *seen = process.id().and_then(peak).unwrap_or(*seen);
+            let looked = process.id().and_then(|id| memory(id).ok());
+            *seen = looked.map_or(*seen, |memory| memory.peak);
             match process.try_wait()? {
                 None => all_ended = false,
                 Some(status) if status.success() => {}
@@ -126,42 +124,30 @@ async fn peak_of(mut processes: Vec<Child>) -> Result<u64, Failure> {
     }
 }
 
-fn peak(id: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
-}
-
 #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 bytes")]
 fn report(options: &Options, bytes: u64, rows: &[Row]) -> Result<(), Failure> {
     let rate_of = |row: &Row| bytes as f64 * 8.0 / 1e6 / row.took.as_secs_f64();
-    let load = fs::read_to_string("/proc/loadavg")?;
-    let load = load.split(' ').next().unwrap_or_default().to_owned();
-    let build = if cfg!(debug_assertions) { "debug" } else { "release" };
-    let conditions = format!(
-        "{build} build; cores {}, load {load}; {} MB",
-        std::thread::available_parallelism()?,
-        options.megabytes
-    );
+    let conditions = format!("{}; {} MB", bench::conditions()?, options.megabytes);
     let mut targets = Vec::new();
     for row in rows.iter().filter(|row| row.name == "media-fetch") {
         let peak = row.peak as f64 / 1_048_576.0;
-        targets.push(("resident memory at its peak, MiB: 64 at most", peak, peak <= 64.0));
+        targets.push(Target::at_most(
+            "resident memory at its peak, MiB: 64 at most",
+            peak,
+            64.0,
+        ));
         let other = rows
             .iter()
             .find(|other| other.rate == row.rate && other.name != row.name);
         match (row.rate, other) {
             (Some(rate), _) => {
                 let share = rate_of(row) / rate as f64;
-                targets.push(("of the source's rate: 0.9 at least", share, share >= 0.9));
+                targets.push(Target::at_least("of the source's rate: 0.9 at least", share, 0.9));
             }
             (None, Some(other)) => {
                 let times = rate_of(row) / rate_of(other);
-                targets.push((
-                    "on the loopback, times the rate of curl | aws s3 cp -: 1 at least",
-                    times,
-                    times >= 1.0,
-                ));
+                let what = "on the loopback, times the rate of curl | aws s3 cp -: 1 at least";
+                targets.push(Target::at_least(what, times, 1.0));
             }
             (None, None) => {}
         }
@@ -173,12 +159,10 @@ fn report(options: &Options, bytes: u64, rows: &[Row]) -> Result<(), Failure> {
                 "peak_bytes": row.peak,
             })
         });
-        let targets = targets.iter();
-        let targets = targets.map(|(what, found, met)| json!({ "target": what, "found": found, "met": met }));
-        let (rows, targets): (Vec<_>, Vec<_>) = (rows.collect(), targets.collect());
+        let rows: Vec<_> = rows.collect();
         println!(
             "{:#}",
-            json!({ "conditions": conditions, "rows": rows, "targets": targets })
+            json!({ "conditions": conditions, "rows": rows, "targets": bench::json(&targets) })
         );
         return Ok(());
     }
@@ -194,13 +178,9 @@ fn report(options: &Options, bytes: u64, rows: &[Row]) -> Result<(), Failure> {
             row.rate.map_or("-".to_owned(), |rate| rate.to_string()),
             rate_of(row),
             row.took.as_secs_f64(),
-            row.peak as f64 / 1e6,
+            megabytes(row.peak),
         );
     }
-    println!("\nAimed at:");
-    for (what, found, is_met) in targets {
-        let verdict = if is_met { "met" } else { "NOT MET" };
-        println!("  {what:<76}{found:>8.2}  {verdict}");
-    }
+    print!("{}", bench::text(&targets));
     Ok(())
 }

@@ -1,15 +1,12 @@
 //! Those who fetch: ourselves, and `curl | aws s3 cp -`.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command as Blocking, Stdio};
+use std::process::Stdio;
 
+use bench::Failure;
 use tokio::process::{Child, Command};
 
-use crate::Failure;
 use crate::servers::Servers;
-
-/// The AWS CLI from PyPI.
-const CLI: &str = "awscli==1.46.3";
 
 /// Ourselves.
 pub(crate) fn ours(servers: &Servers) -> Result<Vec<Child>, Failure> {
@@ -46,29 +43,10 @@ fn spoken_to<'c>(command: &'c mut Command, servers: &Servers) -> &'c mut Command
         .kill_on_drop(true)
 }
 
-/// The program of the AWS CLI, installed at first use.
+/// The program of the AWS CLI, from PyPI, installed at first use.
 pub(crate) fn aws_cli() -> Result<PathBuf, Failure> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(CLI.replace("==", "-"));
-    let program = folder.join("bin/aws");
-    if !program.exists() {
-        eprintln!("{CLI} is installed …");
-        let made = Blocking::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&folder)
-            .status()?;
-        let pip = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-input",
-            "--disable-pip-version-check",
-            CLI,
-        ];
-        let installed = Blocking::new(folder.join("bin/python")).args(pip).status()?;
-        if !made.success() || !installed.success() {
-            return Err(format!("{CLI} can't be installed").into());
-        }
-    }
-    Ok(program)
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peers/aws-cli");
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/clip");
+    bench::placed(&here, &folder, &["requirements.txt"])?;
+    Ok(bench::python(&folder)?.join("bin/aws"))
 }

@@ -10,13 +10,12 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use bench::Failure;
 use futures_util::stream;
 use http::{HeaderMap, Method, StatusCode, header};
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep_until};
-
-use crate::Failure;
 
 /// What comes at once.
 const CHUNK: usize = 64 * 1024;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bench::Failure;
 use reqwest::Method;
 use ring_partner::Ring;
 use ring_partner::client::Settings;
@@ -11,8 +12,6 @@ use ring_partner::nonce::Nonce;
 use ring_partner::oauth::{AuthorizationCode, Credentials};
 use ring_simulator::{Config, Settings as RingSettings, Simulator};
 use serde_json::{Value, json};
-
-use crate::Failure;
 
 /// The Python of the system, which GStreamer's packages are for.
 pub(crate) const PYTHON: &str = "/usr/bin/python3";

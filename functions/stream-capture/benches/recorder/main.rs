@@ -14,13 +14,11 @@ mod report;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bench::{Failure, megabytes};
 use clap::Parser;
 
 use cameras::Cameras;
 use measure::{GSTREAMER, RECORDER, recorded};
-
-/// Why there are no figures: what did not hold.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -146,8 +144,8 @@ async fn soak(duration: Duration) -> Result<(), Failure> {
         row.sessions,
         row.lost,
         row.dropped,
-        report::megabytes(before),
-        report::megabytes(after),
+        megabytes(before),
+        megabytes(after),
     );
     if row.lost + row.dropped > 0 {
         return Err("something was lost".into());

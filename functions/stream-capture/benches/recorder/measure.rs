@@ -1,16 +1,14 @@
 //! A program that records: started, looked at from outside while it does, and what it recorded.
 
-use std::fs;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use bench::{Failure, cpu_time, memory};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::Failure;
 use crate::cameras::{Cameras, PYTHON, SCRIPT};
 
 /// Before it is looked at: sessions are opened, and the first groups stored.
@@ -80,13 +78,13 @@ pub(crate) async fn recorded(recorder: Recorder, cameras: &Cameras, duration: Du
     let mut input = process.stdin.take().ok_or("no input")?;
     input.write_all(format!("{told}\n").as_bytes()).await?;
     sleep(SETTLES).await;
-    let (begun, cpu) = (Instant::now(), cpu_time(&process)?);
-    let mut memory = vec![resident(&process)?];
+    let (begun, cpu) = (Instant::now(), cpu_time(id(&process)?)?);
+    let mut residents = vec![memory(id(&process)?)?.resident];
     while begun.elapsed() < duration {
         sleep(LOOK_EVERY).await;
-        memory.push(resident(&process)?);
+        residents.push(memory(id(&process)?)?.resident);
     }
-    let (took, cpu) = (begun.elapsed(), cpu_time(&process)? - cpu);
+    let (took, cpu) = (begun.elapsed(), cpu_time(id(&process)?)? - cpu);
     drop(input);
     let ended = timeout(ENDS_WITHIN, process.wait_with_output()).await??;
     if !ended.status.success() {
@@ -118,7 +116,7 @@ pub(crate) async fn recorded(recorder: Recorder, cameras: &Cameras, duration: Du
         name: recorder.name,
         streams,
         cpu_percent,
-        memory,
+        memory: residents,
         frames,
         lost: sum("lost"),
         dropped: sum("dropped"),
@@ -148,25 +146,6 @@ async fn decoded(said: &[Value]) -> Result<Vec<u64>, Failure> {
     Ok(counts.lines().map(str::parse).collect::<Result<_, _>>()?)
 }
 
-fn proc(process: &Child) -> Result<PathBuf, Failure> {
-    let id = process.id().ok_or("the program ended before its time")?;
-    Ok(PathBuf::from(format!("/proc/{id}")))
-}
-
-/// The CPU time of all its threads (`schedstat`: nanoseconds on a CPU, waited for one, time slices).
-fn cpu_time(process: &Child) -> Result<Duration, Failure> {
-    let mut nanoseconds = 0;
-    for thread in fs::read_dir(proc(process)?.join("task"))? {
-        let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
-        nanoseconds += schedstat.split(' ').next().unwrap_or_default().parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(nanoseconds))
-}
-
-/// Resident memory, in bytes.
-fn resident(process: &Child) -> Result<u64, Failure> {
-    let status = fs::read_to_string(proc(process)?.join("status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.split_whitespace().next()).ok_or("no VmRSS")?;
-    Ok(kibibytes.parse::<u64>()? * 1024)
+fn id(process: &Child) -> Result<u32, Failure> {
+    process.id().ok_or_else(|| "the program ended before its time".into())
 }

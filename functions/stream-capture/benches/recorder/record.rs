@@ -4,6 +4,7 @@ use std::io::{BufRead as _, Read as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bench::Failure;
 use jiff::SignedDuration;
 use ring_partner::Ring;
 use ring_partner::client::Settings;
@@ -22,7 +23,6 @@ use stream_capture::recording::Recording;
 use stream_capture::session::Patience;
 use tokio::sync::watch;
 
-use crate::Failure;
 use crate::folder::Folder;
 
 /// What this process is told.

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use bench::{Failure, Target, megabytes};
 use serde_json::{Value, json};
 
-use crate::Failure;
 use crate::measure::{GSTREAMER, RECORDER, Row};
 
 /// All that was measured.
@@ -52,12 +52,7 @@ impl Report {
                 told(row.first_stored_ms),
             );
         }
-        text.push_str("\nAimed at:\n");
-        for (what, found, is_met) in self.targets() {
-            let verdict = if is_met { "met" } else { "NOT MET" };
-            let _fits = writeln!(text, "  {what:<76}{found:>8.2}  {verdict}");
-        }
-        text
+        text + &bench::text(&self.targets())
     }
 
     /// For programs.
@@ -71,12 +66,10 @@ impl Report {
                 "first_frame_ms": told(row.first_frame_ms), "first_stored_ms": told(row.first_stored_ms),
             })
         });
-        let targets = self.targets().into_iter();
-        let targets = targets.map(|(what, found, met)| json!({ "target": what, "found": found, "met": met }));
         json!({
             "conditions": self.conditions,
             "rows": rows.collect::<Vec<_>>(),
-            "targets": targets.collect::<Vec<_>>(),
+            "targets": bench::json(&self.targets()),
         })
     }
 
@@ -84,10 +77,9 @@ impl Report {
         self.rows.iter().find(|row| row.name == name && row.streams == streams)
     }
 
-    /// What, found, and whether it is met.
-    fn targets(&self) -> Vec<(String, f64, bool)> {
+    fn targets(&self) -> Vec<Target> {
         let mut targets = Vec::new();
-        let mut at_most = |what: String, found: f64, limit: f64| targets.push((what, found, found <= limit));
+        let mut at_most = |what: String, found: f64, limit: f64| targets.push(Target::at_most(what, found, limit));
         for streams in [1, 5, 20] {
             let Some(ours) = self.row(RECORDER.name, streams) else {
                 continue;
@@ -134,21 +126,12 @@ fn most(row: &Row) -> u64 {
     row.memory.iter().copied().max().unwrap_or_default()
 }
 
-/// 10^6 bytes.
-#[expect(clippy::cast_precision_loss, reason = "no program has 2^53 bytes")]
-pub(crate) fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
-}
-
 /// What a figure depends on beside the program.
 pub(crate) fn conditions(film: &Path) -> Result<String, Failure> {
     const FILM_SECONDS: f64 = 240.0 / 15.0;
-    let build = if cfg!(debug_assertions) { "debug" } else { "release" };
-    let cores = std::thread::available_parallelism()?;
-    let load = fs::read_to_string("/proc/loadavg")?;
-    let load = load.split(' ').next().unwrap_or_default().to_owned();
     let rate = megabytes(fs::metadata(film)?.len()) * 8.0 / FILM_SECONDS;
     Ok(format!(
-        "{build} build; cores {cores}, load {load}; 1920x1080 at 15 frames a second, {rate:.1} Mbit/s"
+        "{}; 1920x1080 at 15 frames a second, {rate:.1} Mbit/s",
+        bench::conditions()?
     ))
 }

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use bench::Failure;
 use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,8 +21,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::server::TlsStream;
-
-use crate::Failure;
 
 /// Where systems keep the certificates that they trust, as one file: Amazon Linux and Fedora, Debian, Alpine and macOS.
 const BUNDLES: [&str; 3] = [

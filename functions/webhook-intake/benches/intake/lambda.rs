@@ -12,12 +12,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt as _;
+use bench::Failure;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-
-use crate::Failure;
 
 /// A program that says nothing for so long has failed.
 const SILENT_FOR: Duration = Duration::from_secs(30);

@@ -17,13 +17,11 @@ mod report;
 use std::process::ExitCode;
 
 use aws::Aws;
+use bench::Failure;
 use clap::Parser;
 use measure::{Figures, KEYS};
 use program::Recipe;
 use report::Report;
-
-/// Why there are no figures: what did not hold.
-type Failure = Box<dyn std::error::Error>;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,7 +81,7 @@ async fn main() -> ExitCode {
 async fn measured(options: &Options) -> Result<Report, Failure> {
     let aws = Aws::start(KEYS).await?;
     let recipes = recipes(&aws, options.alone)?;
-    let conditions = report::conditions()?;
+    let conditions = bench::conditions()?;
     let mut cold: Vec<_> = recipes.iter().map(|_| Vec::new()).collect();
     for number in 0..options.spawns {
         for &at in TURNS[number as usize % TURNS.len()]

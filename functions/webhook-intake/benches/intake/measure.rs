@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use bench::{Failure, Memory, megabytes};
 use ring_partner::signature::{self, SigningKey};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
 
-use crate::Failure;
 use crate::aws::{Aws, Calls};
 use crate::lambda::Lambda;
 use crate::peers;
-use crate::program::{Memory, Program, Recipe};
+use crate::program::{Program, Recipe};
 
 const SAMPLE: &str = include_str!("../../../../events/webhook-intake/motion_detected.json");
 /// The current signing key, and the one before it: each event is held against both.
@@ -223,9 +223,4 @@ fn percentile(mut values: Vec<Duration>, percent: usize) -> Duration {
 
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
-}
-
-#[expect(clippy::cast_precision_loss, reason = "no program has 2^53 bytes")]
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }

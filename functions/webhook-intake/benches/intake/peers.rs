@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::Failure;
+use bench::{Failure, once, ran};
+
 use crate::aws::Aws;
 use crate::program::Recipe;
 
@@ -58,31 +59,15 @@ pub(crate) fn hello_world() -> Result<Recipe, Failure> {
 /// The intake in Python: awslambdaric and boto3.
 pub(crate) fn python(aws: &Aws) -> Result<Recipe, Failure> {
     let folder = placed("python", &["intake.py", "requirements.txt"])?;
-    let interpreter = folder.join("venv/bin/python");
-    once(&folder, "requirements.txt", || {
-        let mut venv = Command::new("python3");
-        venv.args(["-m", "venv", "--clear"]).arg(folder.join("venv"));
-        ran(&mut venv, "python3 makes a virtual environment")?;
-        let mut pip = Command::new(&interpreter);
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-input",
-            "--disable-pip-version-check",
-            "-r",
-        ]);
-        ran(pip.arg(folder.join("requirements.txt")), "pip installs what is pinned")
-    })?;
-    let libraries = fs::read_dir(folder.join("venv/lib"))?
+    let environment = bench::python(&folder)?;
+    let libraries = fs::read_dir(environment.join("lib"))?
         .next()
         .ok_or("no libraries")??
         .path();
     Ok(Recipe {
         name: "Python",
         command: vec![
-            interpreter.into(),
+            environment.join("bin/python").into(),
             "-m".into(),
             "awslambdaric".into(),
             "intake.handler".into(),
@@ -118,34 +103,11 @@ pub(crate) fn node(aws: &Aws) -> Result<Recipe, Failure> {
 /// Where this peer lies in the target folder, its files as they are here.
 fn placed(name: &str, files: &[&str]) -> Result<PathBuf, Failure> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peers").join(name);
-    fs::create_dir_all(&folder)?;
     let here = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("benches/intake/peers")
         .join(name);
-    for file in files {
-        fs::copy(here.join(file), folder.join(file))?;
-    }
+    bench::placed(&here, &folder, files)?;
     Ok(folder)
-}
-
-/// Installs what this file pins, unless that is what is installed.
-fn once(folder: &Path, pins: &str, install: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    let (pinned, stamp) = (fs::read(folder.join(pins))?, folder.join("installed"));
-    if fs::read(&stamp).is_ok_and(|installed| installed == pinned) {
-        return Ok(());
-    }
-    install()?;
-    Ok(fs::write(stamp, pinned)?)
-}
-
-/// Runs a command to its end. What it prints goes where it does not spoil the figures.
-fn ran(command: &mut Command, what: &str) -> Result<(), Failure> {
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("it does not hold that {what}: {status}").into()),
-        Err(error) => Err(format!("it does not hold that {what}: {error}").into()),
-    }
 }
 
 /// The bytes of all files in a folder, but for those whose first folder's name begins with one of these.

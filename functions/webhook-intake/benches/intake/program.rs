@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::Failure;
+use bench::{Failure, Memory};
+
 use crate::aws::Aws;
 use crate::lambda::Lambda;
 
@@ -24,14 +25,6 @@ pub(crate) struct Recipe {
 
 /// A running program. It ends with this handle; and should this process be killed, then with the Runtime API.
 pub(crate) struct Program(Child);
-
-/// Resident memory, in bytes.
-pub(crate) struct Memory {
-    /// Now.
-    pub(crate) resident: u64,
-    /// At most, up to now.
-    pub(crate) peak: u64,
-}
 
 impl Program {
     /// Starts it with the variables that Lambda and the template set, and no others.
@@ -65,35 +58,14 @@ impl Program {
         Ok(Self(child.map_err(|error| format!("{}: {error}", recipe.name))?))
     }
 
-    /// The CPU time of all its threads (`schedstat`: nanoseconds on a CPU, waited for one, time slices).
+    /// The CPU time of all its threads.
     pub(crate) fn cpu_time(&self) -> Result<Duration, Failure> {
-        let mut nanoseconds = 0;
-        for thread in fs::read_dir(self.proc().join("task"))? {
-            let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
-            nanoseconds += schedstat.split(' ').next().unwrap_or_default().parse::<u64>()?;
-        }
-        Ok(Duration::from_nanos(nanoseconds))
+        bench::cpu_time(self.0.id())
     }
 
     /// What it holds in memory.
     pub(crate) fn memory(&self) -> Result<Memory, Failure> {
-        let status = fs::read_to_string(self.proc().join("status"))?;
-        let bytes = |field: &str| -> Result<u64, Failure> {
-            let line = status.lines().find_map(|line| line.strip_prefix(field));
-            let kibibytes = line.and_then(|line| line.split_whitespace().nth(1));
-            Ok(kibibytes
-                .ok_or_else(|| format!("/proc has no {field}"))?
-                .parse::<u64>()?
-                * 1024)
-        };
-        Ok(Memory {
-            resident: bytes("VmRSS")?,
-            peak: bytes("VmHWM")?,
-        })
-    }
-
-    fn proc(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}", self.0.id()))
+        bench::memory(self.0.id())
     }
 }
 

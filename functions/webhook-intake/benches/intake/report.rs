@@ -1,11 +1,10 @@
 //! The figures as a table or as JSON, what was aimed at and whether it is met, and what a million events cost.
 
 use std::fmt::Write as _;
-use std::fs;
 
+use bench::Target;
 use serde_json::{Map, Value, json};
 
-use crate::Failure;
 use crate::cost::{self, Usage};
 use crate::measure::Figures;
 use crate::peers;
@@ -38,13 +37,6 @@ const ROWS: [Row; 13] = [
     ("event_secret_reads", "secrets read for an event", "", |figures| figures.secret_reads),
 ];
 
-/// Something that was aimed at.
-struct Target {
-    what: String,
-    found: f64,
-    is_met: bool,
-}
-
 impl Report {
     /// For people.
     pub(crate) fn text(&self) -> String {
@@ -65,11 +57,7 @@ impl Report {
             }
             text.push('\n');
         }
-        text.push_str("\nAimed at:\n");
-        for Target { what, found, is_met } in self.targets() {
-            let verdict = if is_met { "met" } else { "NOT MET" };
-            let _fits = writeln!(text, "  {what:<68}{found:>8.2}  {verdict}");
-        }
+        text.push_str(&bench::text(&self.targets()));
         text + &self.bill()
     }
 
@@ -83,11 +71,7 @@ impl Report {
                 .map(|(key, _, _, of)| ((*key).to_owned(), json!(rounded(of(figures)))));
             report.insert(figures.name.replace(' ', "_"), Value::Object(rows.collect()));
         }
-        let targets = self.targets();
-        let targets = targets.iter();
-        let targets =
-            targets.map(|target| json!({"target": target.what, "found": rounded(target.found), "met": target.is_met}));
-        report.insert("targets".to_owned(), targets.collect());
+        report.insert("targets".to_owned(), bench::json(&self.targets()));
         Value::Object(report)
     }
 
@@ -97,28 +81,18 @@ impl Report {
 
     fn targets(&self) -> Vec<Target> {
         let intake = &self.figures[0];
-        let at_most = |what: String, found: f64, limit: f64| Target {
-            what,
-            found,
-            is_met: found <= limit,
-        };
-        let at_least = |what: String, found: f64, limit: f64| Target {
-            what,
-            found,
-            is_met: found >= limit,
-        };
         let mut targets = vec![
-            at_most(
-                "exec to first poll, secret and connection warmed: 15 ms at most".into(),
+            Target::at_most(
+                "exec to first poll, secret and connection warmed: 15 ms at most",
                 intake.first_poll_ms,
                 15.0,
             ),
-            at_most("resident memory: 16 MB at most".into(), intake.resident_mb, 16.0),
+            Target::at_most("resident memory: 16 MB at most", intake.resident_mb, 16.0),
         ];
         if let Some(hello) = self.of(peers::HELLO_WORLD) {
             let times = intake.own_ms / hello.own_ms;
-            targets.push(at_most(
-                "its own start, in hello worlds: 1.5 at most".into(),
+            targets.push(Target::at_most(
+                "its own start, in hello worlds: 1.5 at most",
                 times,
                 1.5,
             ));
@@ -126,7 +100,7 @@ impl Report {
         for (name, limit) in [("Python", 18.0), ("Node", 12.0)] {
             if let Some(peer) = self.of(name) {
                 let times = peer.first_answer_ms / intake.first_answer_ms;
-                targets.push(at_least(
+                targets.push(Target::at_least(
                     format!("exec to first answer, times {name}'s: {limit} at least"),
                     times,
                     limit,
@@ -136,8 +110,8 @@ impl Report {
         if let Some(python) = self.of("Python") {
             // On one core, as a function has it: with 256 MB a sixth of one.
             let times = python.one_core_cpu_ms / intake.one_core_cpu_ms;
-            targets.push(at_least(
-                "CPU time of an event on one core, parts of Python's: 8 at least".into(),
+            targets.push(Target::at_least(
+                "CPU time of an event on one core, parts of Python's: 8 at least",
                 times,
                 8.0,
             ));
@@ -188,16 +162,3 @@ impl Report {
 const BILLED_MS: [f64; 2] = [10.0, 30.0];
 /// Lambda's own lines for two invocations, and the processor's.
 const LOG_BYTES: f64 = 1_800.0;
-
-/// What a figure depends on beside the program.
-pub(crate) fn conditions() -> Result<String, Failure> {
-    let build = if cfg!(debug_assertions) {
-        "debug build (cargo bench measures the release build)"
-    } else {
-        "release build"
-    };
-    let cores = std::thread::available_parallelism()?;
-    let load = fs::read_to_string("/proc/loadavg")?;
-    let load = load.split(' ').next().unwrap_or_default().to_owned();
-    Ok(format!("{build}; cores {cores}, load {load} before"))
-}
