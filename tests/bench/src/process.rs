@@ -19,7 +19,10 @@ pub struct Memory {
 pub fn cpu_time(process: u32) -> Result<Duration, Failure> {
     let mut nanoseconds = 0;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
+        // One that ends in this moment has no file any more.
+        let Ok(schedstat) = fs::read_to_string(thread?.path().join("schedstat")) else {
+            continue;
+        };
         nanoseconds += schedstat.split(' ').next().unwrap_or_default().parse::<u64>()?;
     }
     Ok(Duration::from_nanos(nanoseconds))
