@@ -53,7 +53,7 @@ mod tests {
     fn a_process_that_works_has_used_time_and_holds_memory() {
         let me = std::process::id();
         let before = cpu_time(me).unwrap();
-        let mut held = vec![0_u8; 32 << 20];
+        let mut held = vec![1_u8; 32 << 20]; // zeros would be no memory yet
         while cpu_time(me).unwrap() == before {
             for byte in held.iter_mut().step_by(4096) {
                 *byte = byte.wrapping_add(1);
