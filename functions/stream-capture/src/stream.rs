@@ -508,6 +508,26 @@ mod tests {
     }
 
     #[test]
+    fn other_sets_begin_another_group_where_their_key_frame_was_lost_too() {
+        let mut packets = Film::of(Codec::Avc, 150, 30, &testing::sets(Codec::Avc)).packets(0, 0);
+        let others = packets.len();
+        let after = Film::of(Codec::Avc, 10, 30, &testing::smaller_sets());
+        packets.extend(after.packets(u16::try_from(others).unwrap(), 150 * FRAME));
+        let mut stream = Stream::new(Codec::Avc, Settings::default());
+        // Something of each key frame but the first, so that damaged frames are kept; of the last one, all but its sets.
+        let lost = |index: usize| {
+            let of_key_frame = packets[index].timestamp > 0 && packets[index].timestamp.is_multiple_of(30 * FRAME);
+            of_key_frame && (packets[index].marker || index > others)
+        };
+        let (groups, _) = sent(&mut stream, &packets, lost);
+        let begins = groups
+            .windows(2)
+            .find(|two| two[0].configuration != two[1].configuration);
+        let since = &begins.unwrap()[1].samples[0];
+        assert!(since.damaged && since.time - 900_000 >= 150 * 6_000, "{since:?}");
+    }
+
+    #[test]
     fn a_camera_that_sends_key_frames_seldom_is_cut_into_groups_all_the_same() {
         let film = Film::of(Codec::Avc, 150, 1_000, &testing::sets(Codec::Avc));
         let mut stream = Stream::new(Codec::Avc, Settings::default());
