@@ -31,6 +31,7 @@ mod stack;
 mod stores;
 mod synthetic;
 mod template;
+mod templates;
 mod trace;
 mod traps;
 #[path = "../ring-simulator/tests/it/viewer.rs"]

@@ -4,6 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
+
+use crate::templates;
+
 /// One action of one program on one thing, under a condition or none.
 type Right = [String; 4];
 
@@ -13,99 +17,82 @@ fn read(path: &str) -> String {
 }
 
 /// The rights that a template's roles give.
-fn given(template: &str) -> BTreeSet<Right> {
+fn given(template: &Value) -> BTreeSet<Right> {
+    let resources = template["Resources"].as_object().expect("resources");
+    let roles = resources.values().filter(|one| one["Type"] == "AWS::IAM::Role");
+    let policies = roles.flat_map(|role| list(&role["Properties"]["Policies"]));
     let mut rights = BTreeSet::new();
-    let (mut program, mut key) = (String::new(), String::new());
-    let (mut actions, mut things, mut condition) = (Vec::new(), Vec::new(), String::new());
-    let mut is_alternative = false;
-    for line in template.lines().chain(["  End:"]) {
-        let text = line.split(" # ").next().unwrap_or_default().trim();
-        if text.starts_with('#') {
-            continue;
-        }
-        let ends = text.starts_with("- Effect:") || (line.starts_with("  ") && !line.starts_with("   "));
-        if ends {
-            for action in &actions {
-                for thing in &things {
-                    rights.insert([
-                        program.clone(),
-                        String::clone(action),
-                        String::clone(thing),
-                        condition.clone(),
-                    ]);
-                }
+    for policy in policies {
+        for statement in list(&policy["PolicyDocument"]["Statement"]) {
+            assert_eq!(statement["Effect"], "Allow", "{statement}");
+            let things: BTreeSet<_> = list(&statement["Resource"]).into_iter().filter_map(named).collect();
+            for action in list(&statement["Action"]) {
+                rights.extend(things.iter().map(|thing| {
+                    let texts = [&policy["PolicyName"], action].map(text);
+                    let [program, action] = texts;
+                    [program, action, thing.clone(), condition(&statement["Condition"])]
+                }));
             }
-            (actions, things, condition) = (Vec::new(), Vec::new(), String::new());
-            key.clear();
-            is_alternative = false;
-            if !text.starts_with("- Effect:") {
-                program.clear();
-            }
-        }
-        if let Some(name) = text.strip_prefix("- PolicyName: ") {
-            name.clone_into(&mut program);
-        } else if program.is_empty() {
-        } else if let Some((name, rest)) = text
-            .split_once(": ")
-            .filter(|(name, _)| *name == "Action" || *name == "Resource")
-        {
-            name.clone_into(&mut key);
-            if name == "Action" {
-                actions = list(rest);
-            } else {
-                things = list(rest).iter().map(|thing| named(thing)).collect();
-            }
-        } else if text == "Action:" || text == "Resource:" || text == "Condition:" {
-            text.trim_end_matches(':').clone_into(&mut key);
-        } else if let Some(item) = text.strip_prefix("- ") {
-            match key.as_str() {
-                "Action" => actions.push(item.to_owned()),
-                // Of the two tables of grants the stack's own is named; the other one stands in its place.
-                "Resource" if item == "!If" => is_alternative = true,
-                // A condition's name, and what stands where it does not hold.
-                "Resource" if item == "GrantsAreRestored" || item == "LooksAtTokenUrlSignature" => {}
-                "Resource" if item == "!Ref AWS::NoValue" => {}
-                "Resource" if is_alternative && item.contains("RestoredGrantsTable") => is_alternative = false,
-                "Resource" => things.push(named(item)),
-                _ => {}
-            }
-        } else if let Some(equal) = text
-            .trim_start_matches("ForAllValues:")
-            .strip_prefix("StringEquals: ")
-            .filter(|_| key == "Condition")
-        {
-            equal
-                .trim_matches(['{', '}', ' '])
-                .replace('"', "")
-                .clone_into(&mut condition);
         }
     }
     rights
 }
 
-/// `[a, b]` or `a`.
-fn list(text: &str) -> Vec<String> {
-    match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
-        Some(items) => items.split(", ").map(str::to_owned).collect(),
-        None => vec![text.to_owned()],
+/// One or many; of an alternative, both.
+fn list(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Null => Vec::new(),
+        Value::Array(items) => items.iter().flat_map(list).collect(),
+        Value::Object(_) if value["Ref"] == "AWS::NoValue" => Vec::new(),
+        Value::Object(fields) => match fields.get("Fn::If").and_then(Value::as_array) {
+            Some(alternative) => alternative[1..].iter().flat_map(list).collect(),
+            None => vec![value],
+        },
+        one => vec![one],
     }
 }
 
-/// `!GetAtt EventsTable.Arn` -> `EventsTable`, `!Sub "${MediaBucket.Arn}/*"` -> `MediaBucket/*`; of an alternative the last.
-fn named(thing: &str) -> String {
-    let last = thing.trim_end_matches(']').rsplit("!GetAtt ").next().unwrap_or(thing);
-    let last = last.rsplit("!Sub ").next().unwrap_or(last).trim_matches('"');
-    // In a nested template a thing is known by its name alone.
-    let last = last.rsplit("${AWS::AccountId}:").next().unwrap_or(last);
-    let last = last.rsplit(":s3:::").next().unwrap_or(last);
-    let last = ["!Ref ", "table/", "event-bus/", "function:"]
-        .iter()
-        .fold(last, |last, kind| last.strip_prefix(kind).unwrap_or(last));
-    last.replace("${", "")
-        .replace('}', "")
-        .replace(".Arn", "")
-        .trim_end_matches(".Id")
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("not a text: {value}"))
         .to_owned()
+}
+
+/// What a statement is about: the name of a thing, and what of it. A restored table stands in the place of the stack's own.
+fn named(thing: &Value) -> Option<String> {
+    let name = if let Some(of) = thing["Fn::GetAtt"].as_array() {
+        text(&of[0])
+    } else if let Some(name) = thing["Ref"].as_str() {
+        name.to_owned()
+    } else {
+        // `${MediaBucket.Arn}/*`, and in a nested template, where a thing is known by its name alone, its whole ARN.
+        let arn = thing.get("Fn::Sub").map_or_else(|| text(thing), text);
+        let last = arn.rsplit("${AWS::AccountId}:").next().unwrap_or(&arn);
+        let last = last.rsplit(":s3:::").next().unwrap_or(last);
+        let last = ["table/", "event-bus/", "function:"]
+            .iter()
+            .fold(last, |last, kind| last.strip_prefix(kind).unwrap_or(last));
+        last.replace("${", "").replace('}', "").replace(".Arn", "")
+    };
+    (!name.starts_with("RestoredGrantsTable")).then_some(name)
+}
+
+/// `key: value`, for each key that must be equal to one of its values.
+fn condition(condition: &Value) -> String {
+    let operators = condition.as_object().into_iter().flatten();
+    let keys = operators.flat_map(|(operator, keys)| {
+        assert!(operator.ends_with("StringEquals"), "{operator}");
+        keys.as_object().into_iter().flatten()
+    });
+    let equal = keys.map(|(key, value)| match list(value).as_slice() {
+        [one] => format!("{key}: {}", text(one)),
+        many => {
+            let many: Vec<_> = many.iter().map(|one| text(one)).collect();
+            format!("{key}: [{}]", many.join(", "))
+        }
+    });
+    equal.collect::<Vec<_>>().join(", ")
 }
 
 /// The rights that the table lists.
@@ -123,9 +110,12 @@ fn listed(document: &str) -> BTreeSet<Right> {
 
 #[test]
 fn the_roles_give_the_rights_that_the_table_lists_and_no_others() {
-    let mut given_by_both = given(&read("template.yaml"));
-    given_by_both.extend(given(&read("infra/capture.yaml")));
-    let (given, listed) = (given_by_both, listed(&read("docs/rights.md")));
+    let expanded = templates::expanded();
+    let given: BTreeSet<_> = ["template", "infra-capture"]
+        .iter()
+        .flat_map(|name| given(&expanded[*name]))
+        .collect();
+    let listed = listed(&read("docs/rights.md"));
     assert!(given.len() > 100, "the roles were read: {}", given.len());
     let row = |[program, action, thing, condition]: &Right| {
         let condition = if condition.is_empty() {
@@ -150,20 +140,21 @@ fn the_roles_give_the_rights_that_the_table_lists_and_no_others() {
 
 #[test]
 fn a_right_that_is_added_taken_away_or_widened_is_noticed() {
-    let template = read("template.yaml");
-    let before = given(&template);
+    let template = &templates::expanded()["template"];
+    let (before, written) = (given(template), template.to_string());
     for (from, to) in [
         (
-            "Action: kms:GenerateDataKey",
-            "Action: [kms:GenerateDataKey, kms:Decrypt]",
+            r#""Action":"kms:GenerateDataKey""#,
+            r#""Action":["kms:GenerateDataKey","kms:Decrypt"]"#,
         ),
-        ("[access, refresh, nonce]", "[access, refresh]"),
+        (r#"["access","refresh","nonce"]"#, r#"["access","refresh"]"#),
         ("${MediaBucket.Arn}/quarantine/*", "${MediaBucket.Arn}/*"),
-        ("                  - !GetAtt CapturesQueue.Arn\n", ""),
-        ("                  - sqs:ReceiveMessage\n", ""),
+        (r#",{"Fn::GetAtt":["CapturesQueue","Arn"]}"#, ""),
+        (r#""sqs:ReceiveMessage","#, ""),
     ] {
-        let changed = template.replacen(from, to, 1);
-        assert_ne!(changed, template, "{from}");
+        let changed = written.replacen(from, to, 1);
+        assert_ne!(changed, written, "{from}");
+        let changed = serde_json::from_str(&changed).expect("still a template");
         assert_ne!(given(&changed), before, "{from}");
     }
 }

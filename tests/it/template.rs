@@ -1,4 +1,4 @@
-//! The template, beyond the roles: what the bucket takes.
+//! The template, beyond the roles: what the bucket takes, and what all that is kept lies under.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,11 +7,12 @@ use aws_sdk_s3::primitives::ByteStream;
 use local::outside::Home;
 use local::{Aws, Failure, Stack};
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::capture::LONGEST;
 use shared::media::archive::PRESIGNED_FOR;
 
 use crate::stack::on_the_stack;
+use crate::templates;
 
 /// What the bucket answers to whoever has a URL that was signed so long ago, and says of itself that it is good for a day.
 async fn answered(stack: &Stack, signer: &Aws, key: &str, ago: Duration) -> StatusCode {
@@ -62,4 +63,41 @@ async fn old_urls_are_refused(stack: &Stack) -> Result<(), Failure> {
         assert_eq!(answered(stack, &signer, key, ago).await, expected, "{key}, {ago:?}");
     }
     Ok(())
+}
+
+/// Where a resource of this kind names the key that it lies under.
+const KEYS: [(&str, &str); 6] = [
+    ("AWS::DynamoDB::Table", "/Properties/SSESpecification/KMSMasterKeyId"),
+    ("AWS::Lambda::Function", "/Properties/KmsKeyArn"),
+    ("AWS::Logs::LogGroup", "/Properties/KmsKeyId"),
+    (
+        "AWS::S3::Bucket",
+        "/Properties/BucketEncryption/ServerSideEncryptionConfiguration/0/ServerSideEncryptionByDefault/KMSMasterKeyID",
+    ),
+    ("AWS::SQS::Queue", "/Properties/KmsMasterKeyId"),
+    ("AWS::SecretsManager::Secret", "/Properties/KmsKeyId"),
+];
+
+#[test]
+fn all_that_is_kept_lies_under_the_stacks_own_key() {
+    let resources = &templates::expanded()["template"]["Resources"];
+    let all = resources.as_object().expect("resources");
+    let key = json!({ "Fn::GetAtt": ["StorageKey", "Arn"] });
+    for (kind, place) in KEYS {
+        let kept: Vec<_> = all.iter().filter(|(_, one)| one["Type"] == kind).collect();
+        assert!(!kept.is_empty(), "{kind}");
+        for (name, one) in kept {
+            assert_eq!(one.pointer(place), Some(&key), "{name}");
+        }
+    }
+    // The recorder's logs are in a nested stack, which is given the key.
+    assert_eq!(resources["Capture"]["Properties"]["Parameters"]["LogsKey"], key);
+
+    let statements = resources["StorageKey"]["Properties"]["KeyPolicy"]["Statement"].as_array();
+    let anybody = |statement: &&Value| statement["Principal"] == json!({ "AWS": "*" });
+    let open: Vec<_> = statements.expect("statements").iter().filter(anybody).collect();
+    let [open] = open.as_slice() else { panic!("{open:?}") };
+    let bound = &open["Condition"]["StringEquals"];
+    assert_eq!(bound["kms:CallerAccount"], json!({ "Ref": "AWS::AccountId" }));
+    assert_eq!(bound["kms:ViaService"].as_array().map(Vec::len), Some(5));
 }

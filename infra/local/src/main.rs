@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use local::{Aws, Failure, Life, Options, Outputs, Place, Profile, Progress, RingChoice, Stack, Tools};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -39,8 +39,23 @@ enum Command {
         /// The user's e-mail address.
         email: String,
     },
-    /// Install the pinned tools if need be, and print the folder of `sam` and `cfn-lint`.
-    Tools,
+    /// Install the pinned tools if need be, and print the folder of `sam` and `cfn-lint`, or of `checkov`.
+    Tools {
+        /// Which.
+        #[arg(value_enum, default_value_t = Tool::Sam)]
+        tool: Tool,
+    },
+    /// Write all templates as CloudFormation gets them, in JSON, into a folder.
+    Expand {
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Tool {
+    Sam,
+    Checkov,
 }
 
 #[derive(Args)]
@@ -68,7 +83,8 @@ async fn main() -> ExitCode {
     let work = async {
         match command {
             Some(Command::Token { email }) => token(&email).await,
-            Some(Command::Tools) => tools().await,
+            Some(Command::Tools { tool }) => tools(tool).await,
+            Some(Command::Expand { folder }) => local::expand(&Place::find().await?, &folder).await,
             Some(Command::Demo) => demo(choices).await,
             None => stay(choices).await,
         }
@@ -143,8 +159,13 @@ async fn token(email: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn tools() -> Result<(), Failure> {
-    println!("{}", Tools::ready(&Place::find().await?).await?.deployers().display());
+async fn tools(tool: Tool) -> Result<(), Failure> {
+    let place = Place::find().await?;
+    let folder = match tool {
+        Tool::Sam => Tools::ready(&place).await?.deployers(),
+        Tool::Checkov => Tools::checkov(&place).await?,
+    };
+    println!("{}", folder.display());
     Ok(())
 }
 

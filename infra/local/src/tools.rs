@@ -62,6 +62,12 @@ impl Tools {
         Ok(folder.join("bin/schemathesis"))
     }
 
+    /// The folder of `checkov`, which looks templates over.
+    pub async fn checkov(place: &Place) -> Result<PathBuf, Failure> {
+        let (folder, _) = environment(place, "checkov", include_str!("../requirements/checkov.txt")).await?;
+        Ok(folder.join("bin"))
+    }
+
     /// The programs that make and check the client in TypeScript, and the `PATH` that they need: they are of npm's registry.
     pub async fn typescript(place: &Place) -> Result<TypeScript, Failure> {
         let (node, _) = environment(place, "node", include_str!("../requirements/node.txt")).await?;

@@ -7,7 +7,7 @@ use super::finding::Finding;
 use crate::failure::Doing as _;
 use crate::stack::Stack;
 
-const CHECK: &str = "token-key";
+const CHECK: &str = "kms-keys";
 
 /// What is found of each key of the stack.
 pub(super) async fn look(stack: &Stack) -> Vec<Finding> {

@@ -80,7 +80,7 @@ async fn look(stack: &Stack, oldest: Duration) -> Vec<Finding> {
     let (doors, schedules, keys, quotas) = tokio::join!(
         door::look(stack, key.as_ref(), CHECK_WITHIN),
         within(CHECK_WITHIN, "schedules", schedule::look(stack, now)),
-        within(CHECK_WITHIN, "token-key", key::look(stack)),
+        within(CHECK_WITHIN, "kms-keys", key::look(stack)),
         quota::look(stack, CHECK_WITHIN),
     );
     [doors, of_signing, client, schedules, keys, quotas].concat()
