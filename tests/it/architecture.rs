@@ -477,7 +477,11 @@ fn no_policy_of_a_role_has_a_wildcard_for_its_resource() {
             assert!(!line.starts_with("ManagedPolicyArns"), "{resource}: {line}");
         }
     }
-    assert_eq!(roles, WORKSPACE.lambdas().len(), "one role for each program");
+    assert_eq!(
+        roles,
+        WORKSPACE.lambdas().len() + 1,
+        "one role for each program, and one to deploy with"
+    );
 }
 
 /// The value of a function's variable, or of another line of its block, without the comment behind it.

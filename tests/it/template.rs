@@ -101,3 +101,41 @@ fn all_that_is_kept_lies_under_the_stacks_own_key() {
     assert_eq!(bound["kms:CallerAccount"], json!({ "Ref": "AWS::AccountId" }));
     assert_eq!(bound["kms:ViaService"].as_array().map(Vec::len), Some(5));
 }
+
+#[test]
+fn what_ring_calls_is_deployed_gradually_and_taken_back_by_alarms_that_there_are() {
+    let resources = &templates::expanded()["template"]["Resources"];
+    let alarms = templates::expanded()["infra-alarms"]["Resources"].as_object();
+    let alarms: Vec<_> = alarms
+        .expect("alarms")
+        .values()
+        .filter_map(|alarm| alarm.pointer("/Properties/AlarmName/Fn::Sub")?.as_str())
+        .filter_map(|name| name.strip_prefix("${Stack}-"))
+        .collect();
+    for program in ["TokenExchange", "WebhookIntake"] {
+        let integration = &resources[format!("{program}Integration")]["Properties"]["IntegrationUri"];
+        let alias = format!("{program}Aliaslive");
+        assert_eq!(
+            *integration,
+            json!({ "Fn::If": ["DeploysGradually", { "Ref": alias }, { "Fn::GetAtt": [program, "Arn"] }] })
+        );
+        let group = format!("{program}DeploymentGroup");
+        let update = &resources[&alias]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"];
+        assert_eq!(update["DeploymentGroupName"], json!({ "Ref": group }));
+
+        let group = &resources[&group]["Properties"];
+        let how = group["DeploymentConfigName"].to_string();
+        assert!(how.contains("Canary10Percent10Minutes"), "{how}");
+        let rolls_back = &group["AutoRollbackConfiguration"];
+        assert_eq!(rolls_back["Enabled"], true);
+        let events = rolls_back["Events"].as_array().expect("events");
+        assert!(events.contains(&json!("DEPLOYMENT_STOP_ON_ALARM")), "{events:?}");
+        let by = group["AlarmConfiguration"]["Alarms"].as_array().expect("alarms");
+        assert!(!by.is_empty());
+        for alarm in by {
+            let name = alarm["Name"]["Fn::Sub"].as_str().expect("a name");
+            let name = name.strip_prefix("${AWS::StackName}-").expect("an alarm of the stack");
+            assert!(alarms.contains(&name), "{name}");
+        }
+    }
+}

@@ -11,6 +11,8 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
+# What adds resources of its own: all that there may be is looked at.
+PARAMETERS = {"GradualDeployment": "true"}
 # What a deployment uploads, and names by its address then.
 UPLOADED = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::Application": "Location"}
 
@@ -21,7 +23,7 @@ def expanded(template):
     for resource in template["Resources"].values():
         if name := UPLOADED.get(resource["Type"]):
             resource["Properties"][name] = "s3://uploads/" + resource["Properties"][name].strip("/")
-    return Translator({}, Parser()).translate(template, parameter_values={})
+    return Translator({}, Parser()).translate(template, parameter_values=PARAMETERS)
 
 
 for path in map(pathlib.Path, sys.argv[2:]):

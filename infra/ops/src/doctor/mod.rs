@@ -2,6 +2,7 @@
 //! fail some day without a sound: secrets, schedules, keys, quotas. It changes nothing: the one event that it sends is synthetic,
 //! and acted on by nobody.
 
+mod deployment;
 mod door;
 mod finding;
 mod key;
@@ -77,13 +78,14 @@ async fn look(stack: &Stack, oldest: Duration) -> Vec<Finding> {
         within(CHECK_WITHIN, "oauth-secret", secret::client(stack, oldest, now)),
     );
     let (key, of_signing) = signing;
-    let (doors, schedules, keys, quotas) = tokio::join!(
+    let (doors, schedules, keys, quotas, deployments) = tokio::join!(
         door::look(stack, key.as_ref(), CHECK_WITHIN),
         within(CHECK_WITHIN, "schedules", schedule::look(stack, now)),
         within(CHECK_WITHIN, "kms-keys", key::look(stack)),
         quota::look(stack, CHECK_WITHIN),
+        within(CHECK_WITHIN, "gradual-deployment", deployment::look(stack)),
     );
-    [doors, of_signing, client, schedules, keys, quotas].concat()
+    [doors, of_signing, client, schedules, keys, quotas, deployments].concat()
 }
 
 impl Report {
