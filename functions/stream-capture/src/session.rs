@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::codec::Codec;
 use crate::ports::{Arrival, Peer};
@@ -109,8 +109,12 @@ pub async fn receive<P: Peer>(
                 Arrival::Packet(codec, packet) => session.packet(codec, packet),
                 Arrival::Gone => break Why::Gone,
             },
-            _ = ticks.tick() => session.tick(),
-            () = sleep_until(session.deadline()) => break session.too_late(),
+            now = ticks.tick() => {
+                if session.deadline() <= now {
+                    break session.too_late();
+                }
+                session.tick();
+            }
         }
         if session.wishes_key_frame() {
             peer.ask_key_frame().await;

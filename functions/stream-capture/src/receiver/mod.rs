@@ -30,11 +30,11 @@ use crate::codec::Codec;
 use crate::ports::{Arrival, Peer, PeerError, Peers};
 use crate::rtp::Packet;
 
-/// How often what is missing is asked for again: a dozen times while it is waited for. More often would be a waking each time, of
+/// How often what is missing is asked for again: seven times while it is waited for. More often would be a waking each time, of
 /// each stream, that costs as much as several packets.
-const NACK_EVERY: Duration = Duration::from_millis(50);
+const NACK_EVERY: Duration = Duration::from_millis(100);
 /// How often one packet is asked for at most: as long as it is waited for.
-const NACKS_A_PACKET: u16 = 14;
+const NACKS_A_PACKET: u16 = 7;
 /// How many packets may wait for us: about two seconds of video, at 5 Mbit/s.
 const MOST_WAITING: usize = 1_024;
 /// How long closing may take. What is left of a connection after that ends by itself.
