@@ -6,12 +6,11 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use ring_partner::oauth::Credentials;
 
 use crate::capture::ports::Captures;
 use crate::edge::queue::Queue;
 use crate::edge::quota::Counters;
-use crate::edge::secret::{self, Secret};
+use crate::edge::secret::{self, ClientSecrets, Secret};
 use crate::edge::{clock, key};
 use crate::event::ports::{DeviceEndpoint, Devices, Inbox, LargeBodies, Media, Publisher, Records, Workers};
 use crate::grant::ports::{Client, Grants, Keys, Rescue, TokenEndpoint};
@@ -76,7 +75,7 @@ impl World for Deployed {
     type Grants = crate::grant::store::GrantTable;
     type Links = crate::link::store::LinkLedger;
     type Keys = crate::grant::vault::Kms;
-    type Client = Arc<Secret<Credentials>>;
+    type Client = Arc<Secret<ClientSecrets>>;
     type Ring = ring_partner::Ring;
     type Rescue = Queue;
     type Counters = crate::edge::table::Table;

@@ -219,10 +219,15 @@ fn the_guide_to_deploying_has_each_check_by_its_name() {
         .filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next());
     let mut named: Vec<_> = checks.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
     named.sort_unstable();
-    // On the emulator there is no certificate, no key left from a rotation, and no CodeDeploy.
+    // On the emulator there is no certificate, nothing left from a rotation, and no CodeDeploy.
     let mut all: Vec<_> = well()
         .into_keys()
-        .chain(["certificate", "gradual-deployment", "signing-key-previous"])
+        .chain([
+            "certificate",
+            "client-secret-previous",
+            "gradual-deployment",
+            "signing-key-previous",
+        ])
         .collect();
     all.sort_unstable();
     assert_eq!(named, all);

@@ -1,6 +1,9 @@
 //! Tokens and links on the stack, where more than one program has a part: the rescue queue, the epoch, limits, the audit.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_lambda::types::Environment;
@@ -108,7 +111,7 @@ fn trap_10_a_pair_in_the_rescue_queue_comes_home_with_the_next_minute_and_an_out
                 );
                 assert!(
                     queue
-                        .receive(std::time::Duration::from_secs(1))
+                        .receive(Duration::from_secs(1))
                         .await
                         .expect("an answer")
                         .is_empty()
@@ -466,4 +469,112 @@ async fn refused_codes(stack: &Stack) -> Result<u64, Failure> {
         .iter()
         .filter_map(|row| row.get("taken")?.as_n().ok()?.parse::<u64>().ok());
     Ok(taken.sum())
+}
+
+/// What goes on while the client secret is rotated, and what of it went wrong.
+struct Load<'a> {
+    home: &'a Home<'a>,
+    done: AtomicUsize,
+    ended: AtomicBool,
+    wrong: Mutex<Vec<Value>>,
+}
+
+impl Load<'_> {
+    fn count(&self, answer: &Value, is_right: bool) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        if !is_right {
+            let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+            wrong.push(answer.clone());
+        }
+    }
+
+    /// New users install the app, each with a code that is to be exchanged.
+    async fn codes(&self) -> Result<(), Failure> {
+        let ring = self.home.stack.ring();
+        while !self.ended.load(Ordering::Relaxed) {
+            let user = ring.order(Method::POST, "users", Some(&json!({}))).await?;
+            let install = format!("users/{}/install", user["id"].as_str().unwrap_or_default());
+            let installed = ring.order(Method::POST, &install, None).await?;
+            self.count(&installed, installed["partner_status"] == 200);
+        }
+        Ok(())
+    }
+
+    /// One pair is renewed again and again.
+    async fn pairs(&self) -> Result<(), Failure> {
+        let grant = grant_of(self.home).await?;
+        let mut generation = grant.tokens.expect("tokens").generation;
+        while !self.ended.load(Ordering::Relaxed) {
+            let asked = json!({ "grant": grant.id, "generation": generation });
+            let renewed = self.home.stack.invoke("token-refresh", &asked).await?;
+            self.count(&renewed, renewed == json!("fresh"));
+            generation += 1;
+        }
+        Ok(())
+    }
+
+    async fn for_more(&self) {
+        let until = self.done.load(Ordering::Relaxed) + 20;
+        while self.done.load(Ordering::Relaxed) < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Both, then Ring goes over, then the new one: as the runbook has it.
+    async fn rotate(&self, old: &str, new: &str) -> Result<(), Failure> {
+        let stack = self.home.stack;
+        self.for_more().await;
+        write_client(stack, &json!({ "client_secret": new, "client_secret_previous": old })).await?;
+        self.for_more().await;
+        // Programs know the old one alone, from before, or both.
+        at_ring_is(stack, new).await?;
+        self.for_more().await;
+        write_client(stack, &json!({ "client_secret": new })).await?;
+        self.for_more().await;
+        self.ended.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+async fn at_ring_is(stack: &Stack, secret: &str) -> Result<Value, Failure> {
+    let change = json!({ "client_secret": secret });
+    stack.ring().order(Method::PUT, "config", Some(&change)).await
+}
+
+async fn write_client(stack: &Stack, secrets: &Value) -> Result<(), Failure> {
+    let known = stack.ring().order(Method::GET, "config", None).await?;
+    let mut client = secrets.clone();
+    client["client_id"] = known["client_id"].clone();
+    let put = stack.aws().secrets.put_secret_value();
+    let put = put
+        .secret_id(stack.output("OAuthSecretId")?)
+        .secret_string(client.to_string());
+    put.send().await.expect("the secret is written");
+    Ok(())
+}
+
+#[test]
+fn while_the_client_secret_is_rotated_under_load_every_code_is_exchanged_and_every_pair_renewed() {
+    alone_on_the_stack(async |stack| {
+        let known = stack.ring().order(Method::GET, "config", None).await;
+        let old = known.expect("its settings")["client_secret"].clone();
+        let old = old.as_str().expect("a secret");
+        let rotated = async {
+            let home = Home::linked(stack, &json!(["doorbell"])).await?;
+            let load = Load {
+                home: &home,
+                done: AtomicUsize::new(0),
+                ended: AtomicBool::new(false),
+                wrong: Mutex::default(),
+            };
+            tokio::try_join!(load.codes(), load.pairs(), load.rotate(old, "an-other+secret&more"))?;
+            let wrong = load.wrong.into_inner().unwrap_or_else(PoisonError::into_inner);
+            assert!(wrong.is_empty(), "{wrong:?}");
+            Ok(())
+        };
+        let rotated = rotated.await;
+        let at_ring = at_ring_is(stack, old).await.map(drop);
+        let written = stack.write_secrets(stack.ring().signing_key(), None).await;
+        held(rotated.and(at_ring).and(written));
+    });
 }

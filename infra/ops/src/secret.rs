@@ -2,9 +2,8 @@
 
 use aws_sdk_secretsmanager::Client;
 use jiff::Timestamp;
-use ring_partner::oauth::Credentials;
 use serde_json::{Map, Value};
-use shared::edge::secret::{FromSecret as _, SigningKeys};
+use shared::edge::secret::{ClientSecrets, FromSecret as _, SigningKeys};
 
 use crate::failure::{Doing as _, Failure};
 use crate::stack::Stack;
@@ -43,11 +42,11 @@ impl Secret {
         }
     }
 
-    /// What the programs read in it; the second of the signing secret may be left out.
-    pub(crate) fn fields(self) -> [&'static str; 2] {
+    /// What the programs read in it; the last, of what was before a rotation, may be left out.
+    fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Client => ["client_id", "client_secret"],
-            Self::Signing => ["hmac_signing_key", "hmac_signing_key_previous"],
+            Self::Client => &["client_id", "client_secret", "client_secret_previous"],
+            Self::Signing => &["hmac_signing_key", "hmac_signing_key_previous"],
         }
     }
 
@@ -93,7 +92,7 @@ impl Secret {
     /// What is wrong with such a value: what no program could read, and what one would take and is hardly meant.
     pub(crate) fn complaint(self, text: &str) -> Option<String> {
         let read = match self {
-            Self::Client => Credentials::from_secret(text).map(drop),
+            Self::Client => ClientSecrets::from_secret(text).map(drop),
             Self::Signing => SigningKeys::from_secret(text).map(drop),
         };
         if let Err(error) = read {
@@ -102,14 +101,14 @@ impl Secret {
         let fields: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
         let words: Vec<&str> = fields.values().filter_map(Value::as_str).collect();
         let is_placeholder = |word: &&str| word.contains('…') || word.contains("...") || word.contains('<');
-        let [first, second] = self.fields().map(|name| fields.get(name).and_then(Value::as_str));
+        let is_there_twice = |(place, word): (usize, &&str)| words[..place].contains(word);
         let said = if fields.keys().any(|name| !self.fields().contains(&name.as_str())) {
             "it has a field that no program reads"
         } else if words.iter().any(is_placeholder) {
             "a value is the placeholder of an example"
         } else if words.iter().any(|word| word.contains(char::is_whitespace)) {
             "a value has a blank or a line's end in it"
-        } else if first.is_some() && first == second {
+        } else if words.iter().enumerate().any(is_there_twice) {
             "two of its values are the same"
         } else {
             return None;
@@ -163,6 +162,10 @@ mod tests {
         }
         for (secret, text) in [
             (Secret::Client, r#"{"client_id":"a","client_secret":"b"}"#),
+            (
+                Secret::Client,
+                r#"{"client_id":"a","client_secret":"c","client_secret_previous":"b"}"#,
+            ),
             (Secret::Signing, r#"{"hmac_signing_key":"a"}"#),
             (
                 Secret::Signing,

@@ -197,18 +197,55 @@ fn age(then: Timestamp, now: Timestamp) -> Duration {
     now.duration_since(then).unsigned_abs()
 }
 
-/// `{"client_id","client_secret"}`, the secret `OAUTH_SECRET_ID`.
-impl FromSecret for Credentials {
+/// What Ring knows us by: the current credentials first, and while rotating those with the previous client secret.
+#[derive(Clone, Debug)]
+pub struct ClientSecrets(Vec<Credentials>);
+
+impl ClientSecrets {
+    /// All of them, the current ones first; never none.
+    #[must_use]
+    pub fn all(&self) -> &[Credentials] {
+        &self.0
+    }
+}
+
+/// `{"client_id","client_secret","client_secret_previous"}`, the secret `OAUTH_SECRET_ID`; the third may be left out.
+impl FromSecret for ClientSecrets {
     fn from_secret(text: &str) -> Result<Self, SecretError> {
         #[derive(Deserialize)]
         struct Form {
             client_id: String,
             client_secret: String,
+            client_secret_previous: Option<String>,
         }
         let form: Form =
             serde_json::from_str(text).map_err(|_| SecretError::Malformed("it needs client_id and client_secret"))?;
-        Credentials::new(form.client_id, form.client_secret)
-            .map_err(|_| SecretError::Malformed("client_id and client_secret must not be empty"))
+        let current = Credentials::new(form.client_id.clone(), form.client_secret)
+            .map_err(|_| SecretError::Malformed("client_id and client_secret must not be empty"))?;
+        let previous = form.client_secret_previous;
+        let previous = previous.and_then(|secret| Credentials::new(form.client_id, secret).ok());
+        Ok(Self([current].into_iter().chain(previous).collect()))
+    }
+}
+
+impl<S: Source> Secret<ClientSecrets, S> {
+    /// Credentials that are none of these, which Ring refuses: the previous ones while rotating; else, as the secret may have
+    /// been changed since, it is read anew. `None`: there are no others.
+    pub async fn other_than(&self, refused: &[Credentials], now: Timestamp) -> Option<Credentials> {
+        let other = |secrets: ClientSecrets| secrets.0.into_iter().find(|one| !refused.contains(one));
+        if let Some(other) = self.get(now).await.ok().and_then(other) {
+            return Some(other);
+        }
+        match self.reread(now).await {
+            Ok(anew) => anew.and_then(other),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Ring refuses our credentials, and whether they were changed can't be read"
+                );
+                None
+            }
+        }
     }
 }
 
@@ -270,6 +307,8 @@ impl FromSecret for SigningKeys {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -300,6 +339,56 @@ mod tests {
 
     #[test]
     fn trap_18_a_pasted_newline_does_not_spoil_the_credentials() {
-        assert!(Credentials::from_secret("{\"client_id\":\"id\\n\",\"client_secret\":\"s\\n\"}").is_ok());
+        let pasted = "{\"client_id\":\"id\\n\",\"client_secret\":\"s\\n\"}";
+        let read = ClientSecrets::from_secret(pasted).unwrap();
+        assert_eq!(read.all(), [Credentials::new("id", "s").unwrap()]);
+    }
+
+    /// A secret that is changed while programs run.
+    #[derive(Clone, Debug, Default)]
+    struct Changed(Arc<Mutex<(String, usize)>>);
+
+    impl Changed {
+        fn write(&self, text: &str) {
+            self.0.lock().unwrap().0 = text.to_owned();
+        }
+
+        fn reads(&self) -> usize {
+            self.0.lock().unwrap().1
+        }
+    }
+
+    impl Source for Changed {
+        async fn string(&self) -> Result<String, SecretError> {
+            let mut kept = self.0.lock().unwrap();
+            kept.1 += 1;
+            Ok(kept.0.clone())
+        }
+    }
+
+    #[tokio::test]
+    async fn refused_credentials_give_way_to_the_previous_ones_and_then_to_what_was_written_since() {
+        let (source, at) = (Changed::default(), Timestamp::UNIX_EPOCH);
+        let after = |seconds| at + jiff::SignedDuration::from_secs(seconds);
+        let one = |secret: &str| Credentials::new("id", secret).unwrap();
+        source.write(r#"{"client_id":"id","client_secret":"new","client_secret_previous":"old"}"#);
+        let secret = Secret::<ClientSecrets, _>::of(source.clone(), Duration::from_secs(300));
+        assert_eq!(secret.get(at).await.unwrap().all(), [one("new"), one("old")]);
+        assert_eq!(secret.other_than(&[one("new")], at).await, Some(one("old")));
+        assert_eq!(source.reads(), 1, "the previous ones are in memory");
+
+        let both = [one("new"), one("old")];
+        assert_eq!(
+            secret.other_than(&both, after(1)).await,
+            None,
+            "read anew, and the same"
+        );
+        source.write(r#"{"client_id":"id","client_secret":"newest","client_secret_previous":"new"}"#);
+        assert_eq!(secret.other_than(&both, after(5)).await, None, "not within ten seconds");
+        assert_eq!(source.reads(), 2);
+        assert_eq!(secret.other_than(&both, after(12)).await, Some(one("newest")));
+        // Whoever is refused a moment later finds in memory what was read.
+        assert_eq!(secret.other_than(&both, after(13)).await, Some(one("newest")));
+        assert_eq!(source.reads(), 3);
     }
 }

@@ -154,23 +154,32 @@ impl<W: World> Exchange<W> {
     async fn exchange_within(&self, presented: &Presented, deadline: Timestamp) -> Result<Exchanged, ExchangeError> {
         let Presented { code, verifier, .. } = presented;
         let hash = hex::encode(Sha256::digest(code.expose()));
-        let ready = self.ready().await?;
+        let mut ready = self.ready().await?;
         match self.grants.take_code(&hash, &ready.id, self.nature.now()).await {
             Ok(()) => {}
             Err(StoreError::Conflict) => return self.outcome_of_the_first(&hash).await,
             Err(error) => return Err(error.into()),
         }
-        if deadline.duration_since(self.nature.now()) < signed(NEEDED_TO_ASK) {
-            self.kept(self.grants.give_back_code(&hash, &ready.id).await);
-            return Err(ExchangeError::Late);
-        }
-        let answer = match self
-            .ring
-            .exchange_code(&ready.credentials, code, verifier.as_ref())
-            .await
-        {
-            Ok(answer) => answer,
-            Err(error) => return Err(self.not_exchanged(&hash, &ready.id, error).await),
+        let mut refused = Vec::new();
+        let answer = loop {
+            if deadline.duration_since(self.nature.now()) < signed(NEEDED_TO_ASK) {
+                self.kept(self.grants.give_back_code(&hash, &ready.id).await);
+                return Err(ExchangeError::Late);
+            }
+            let asked = self.ring.exchange_code(&ready.credentials, code, verifier.as_ref());
+            let error = match asked.await {
+                Ok(answer) => break answer,
+                Err(error) => error,
+            };
+            // Our client secret may have been changed since it was read. A code is not spent by what Ring refuses so.
+            if let TokenError::InvalidClient = error {
+                refused.push(ready.credentials.clone());
+                if let Some(other) = self.client.other_than(&refused, self.nature.now()).await {
+                    ready.credentials = other;
+                    continue;
+                }
+            }
+            return Err(self.not_exchanged(&hash, &ready.id, error).await);
         };
         let now = self.nature.now();
         let grant = match self.save(ready, &answer, &hash, now).await? {

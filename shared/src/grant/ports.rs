@@ -17,7 +17,7 @@ use super::rescue::HIDDEN_FOR;
 use super::vault::VaultError;
 use super::{Grant, GrantId, Lease, Tokens};
 use crate::edge::queue::{Message, Queue, QueueError};
-use crate::edge::secret::{Secret, SecretError};
+use crate::edge::secret::{ClientSecrets, Secret, SecretError};
 use crate::edge::table::StoreError;
 
 /// Where grants are kept, and the one-time codes that they came from.
@@ -213,11 +213,18 @@ impl Debug for NewKey {
 pub trait Client: Clone + Debug + Send + Sync + 'static {
     /// Both, as they are now.
     fn credentials(&self, now: Timestamp) -> impl Future<Output = Result<Credentials, SecretError>> + Send;
+
+    /// Others than these, which Ring refuses. `None`: there are none.
+    fn other_than(&self, refused: &[Credentials], now: Timestamp) -> impl Future<Output = Option<Credentials>> + Send;
 }
 
-impl Client for Arc<Secret<Credentials>> {
+impl Client for Arc<Secret<ClientSecrets>> {
     async fn credentials(&self, now: Timestamp) -> Result<Credentials, SecretError> {
-        self.get(now).await
+        Ok(self.get(now).await?.all()[0].clone())
+    }
+
+    async fn other_than(&self, refused: &[Credentials], now: Timestamp) -> Option<Credentials> {
+        Secret::other_than(self, refused, now).await
     }
 }
 

@@ -245,13 +245,27 @@ impl<W: World> Refresher<W> {
             self.vault.open(&tokens.refresh, &grant.id),
             self.client.credentials(self.nature.now()),
         );
-        let (keys, refresh_token, credentials) = ((access_key?, refresh_key?), refresh_token?, credentials?);
-        let left = lease.until.min(self.deadline).duration_since(self.nature.now());
-        if left < signed(NEEDED_TO_ASK) {
-            return Err(Undone::Late);
+        let (keys, refresh_token, mut credentials) = ((access_key?, refresh_key?), refresh_token?, credentials?);
+        let mut refused = Vec::new();
+        loop {
+            let left = lease.until.min(self.deadline).duration_since(self.nature.now());
+            if left < signed(NEEDED_TO_ASK) {
+                return Err(Undone::Late);
+            }
+            let error = match self.ring.refresh(&credentials, &refresh_token).await {
+                Ok(answer) => return Ok((answer, keys)),
+                Err(error) => error,
+            };
+            // Our client secret may have been changed since it was read. A token is not spent by what Ring refuses so.
+            if let TokenError::InvalidClient = error {
+                refused.push(credentials);
+                if let Some(other) = self.client.other_than(&refused, self.nature.now()).await {
+                    credentials = other;
+                    continue;
+                }
+            }
+            return Err(error.into());
         }
-        let answer = self.ring.refresh(&credentials, &refresh_token).await?;
-        Ok((answer, keys))
     }
 
     /// Saves Ring's answer, again and again until the lease runs out: until then nobody else may ask Ring. At the first

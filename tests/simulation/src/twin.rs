@@ -651,6 +651,19 @@ impl Client for Twin {
             Credentials::new("client", "secret").map_err(|_| SecretError::Malformed("it is empty"))
         })
     }
+
+    /// Where Ring refuses what it is shown, the secret has been changed, once.
+    #[track_caller]
+    fn other_than(&self, refused: &[Credentials], _now: Timestamp) -> impl Future<Output = Option<Credentials>> + Send {
+        let call = self.call(Port::Client, "client.other_than");
+        let failed = |_| SecretError::Unavailable("the simulated secret is out of reach".into());
+        let is_first = refused.len() == 1;
+        let changed = self.happen(call, failed, move |_, _, _| {
+            let changed = is_first.then(|| Credentials::new("client", "changed"));
+            changed.transpose().map_err(|_| SecretError::Malformed("it is empty"))
+        });
+        async { changed.await.ok().flatten() }
+    }
 }
 
 impl TokenEndpoint for Twin {

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shared::edge::secret::{FromSecret as _, SigningKeys};
+use shared::edge::secret::{ClientSecrets, FromSecret as _, SigningKeys};
 
 use super::finding::{Finding, within};
 use crate::secret::{Held, Secret};
 use crate::stack::Stack;
 
-/// For how long a previous signing key is of use: Ring's retries take 73 minutes, and its replays some days.
+/// For how long what was before a rotation is of use: Ring's retries take 73 minutes, and its replays some days.
 const OVERLAP: Duration = Duration::from_secs(7 * 86_400);
 
 /// The signing keys, where they can be read, and what is found of them.
@@ -24,7 +24,7 @@ pub(super) async fn signing(
         let (held, mut findings) = look(Secret::Signing, stack, oldest, now).await;
         if let Some(held) = held {
             keys = SigningKeys::from_secret(&held.text).ok();
-            findings.extend(left_over(&held, now));
+            findings.extend(left_over(Secret::Signing, &held, now));
         }
         findings
     };
@@ -34,7 +34,9 @@ pub(super) async fn signing(
 
 /// What is found of the OAuth client's secret.
 pub(super) async fn client(stack: &Stack, oldest: Duration, now: Timestamp) -> Vec<Finding> {
-    look(Secret::Client, stack, oldest, now).await.1
+    let (held, mut findings) = look(Secret::Client, stack, oldest, now).await;
+    findings.extend(held.and_then(|held| left_over(Secret::Client, &held, now)));
+    findings
 }
 
 async fn look(secret: Secret, stack: &Stack, oldest: Duration, now: Timestamp) -> (Option<Held>, Vec<Finding>) {
@@ -65,7 +67,7 @@ fn of_age(secret: Secret, held: &Held, oldest: Duration, now: Timestamp) -> Opti
         ),
         Secret::Client => (
             "client-secret-age",
-            "have Ring make a new client secret, and write it with `ops init --secrets`",
+            "have Ring make a new client secret, and rotate as docs/runbook.md says in \"The client secret is rotated\"",
         ),
     };
     let age = now.duration_since(held.written_at?).unsigned_abs();
@@ -79,17 +81,24 @@ fn of_age(secret: Secret, held: &Held, oldest: Duration, now: Timestamp) -> Opti
     })
 }
 
-/// A previous key that is there long after the rotation that it was for.
-fn left_over(held: &Held, now: Timestamp) -> Option<Finding> {
-    let has_previous = SigningKeys::from_secret(&held.text).is_ok_and(|keys| keys.all().len() > 1);
-    let age = now.duration_since(held.written_at?).unsigned_abs();
-    (has_previous && age > OVERLAP).then(|| {
-        Finding::fails(
+/// What was before a rotation, and is there long after it.
+fn left_over(secret: Secret, held: &Held, now: Timestamp) -> Option<Finding> {
+    let (has_previous, check, said, advice) = match secret {
+        Secret::Signing => (
+            SigningKeys::from_secret(&held.text).is_ok_and(|keys| keys.all().len() > 1),
             "signing-key-previous",
             "the key before the last rotation is still taken",
             "Ring signs with it no more: write the new one alone, as docs/runbook.md says in \"The signing key is rotated\"",
-        )
-    })
+        ),
+        Secret::Client => (
+            ClientSecrets::from_secret(&held.text).is_ok_and(|secrets| secrets.all().len() > 1),
+            "client-secret-previous",
+            "the secret before the last rotation is still kept",
+            "Ring takes it no more: write the new one alone, as docs/runbook.md says in \"The client secret is rotated\"",
+        ),
+    };
+    let age = now.duration_since(held.written_at?).unsigned_abs();
+    (has_previous && age > OVERLAP).then(|| Finding::fails(check, said, advice))
 }
 
 #[cfg(test)]
@@ -127,8 +136,17 @@ mod tests {
     #[test]
     fn a_previous_key_is_left_over_a_week_after_its_rotation() {
         let both = held(r#"{"hmac_signing_key":"a","hmac_signing_key_previous":"b"}"#);
-        assert!(left_over(&both, at(7)).is_none());
-        assert_eq!(left_over(&both, at(8)).unwrap().verdict, Verdict::Fails);
-        assert!(left_over(&held(r#"{"hmac_signing_key":"a"}"#), at(8)).is_none());
+        assert!(left_over(Secret::Signing, &both, at(7)).is_none());
+        assert_eq!(
+            left_over(Secret::Signing, &both, at(8)).unwrap().verdict,
+            Verdict::Fails
+        );
+        assert!(left_over(Secret::Signing, &held(r#"{"hmac_signing_key":"a"}"#), at(8)).is_none());
+        let both = held(r#"{"client_id":"i","client_secret":"a","client_secret_previous":"b"}"#);
+        assert!(left_over(Secret::Client, &both, at(7)).is_none());
+        assert_eq!(
+            left_over(Secret::Client, &both, at(8)).unwrap().check,
+            "client-secret-previous"
+        );
     }
 }

@@ -38,8 +38,8 @@ Examples:
 
 First without --secrets, from the checkout's folder; then the two commands that it ends with; then with --secrets, when the stack is
 there. Run again, it offers what was answered before, or what the stack was deployed with, and keeps what else is in samconfig.toml;
-TokenUrlKey stays as it is then, since Ring has the URL that it is in. A signing key that is replaced stays
-in the secret as the previous one, so that no event is refused meanwhile. docs/deploy.md has each parameter.";
+TokenUrlKey stays as it is then, since Ring has the URL that it is in. A signing key or client secret that is replaced stays
+in the secret as the previous one, so that nothing is refused meanwhile. docs/deploy.md has each parameter.";
 
 /// What a first deployment decides, beside what the template wants in any case. A test holds that the template has them.
 const FIRST: [&str; 7] = [

@@ -152,8 +152,11 @@ fn is_right(
 }
 
 impl Credentials {
-    /// What a secret is to hold; nothing where nothing was given for it. A signing key that is replaced stays as the previous one.
+    /// What a secret is to hold; nothing where nothing was given for it. What is replaced stays as the previous one.
     fn of(&self, secret: Secret, before: Option<&str>) -> Result<Option<String>, Failure> {
+        let held: Value = before
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
         let value = match (secret, self) {
             (
                 Secret::Client,
@@ -177,7 +180,17 @@ impl Credentials {
                     ..
                 },
             ) => {
-                json!({ "client_id": id.trim(), "client_secret": secret.trim() })
+                let is_same_client = held["client_id"] == id.trim();
+                match held["client_secret"]
+                    .as_str()
+                    .filter(|current| is_same_client && !current.is_empty())
+                {
+                    Some(current) if current == secret.trim() => return Ok(before.map(str::to_owned)),
+                    Some(current) => json!({
+                        "client_id": id.trim(), "client_secret": secret.trim(), "client_secret_previous": current
+                    }),
+                    None => json!({ "client_id": id.trim(), "client_secret": secret.trim() }),
+                }
             }
             (Secret::Client, _) => {
                 return Err(Failure::misuse("Client id and client secret come together")
@@ -190,18 +203,13 @@ impl Credentials {
                     hmac_signing_key: Some(key),
                     ..
                 },
-            ) => {
-                let held: Value = before
-                    .and_then(|text| serde_json::from_str(text).ok())
-                    .unwrap_or_default();
-                match held["hmac_signing_key"].as_str() {
-                    Some(current) if current == key.trim() => return Ok(before.map(str::to_owned)),
-                    Some(current) if !current.is_empty() => {
-                        json!({ "hmac_signing_key": key.trim(), "hmac_signing_key_previous": current })
-                    }
-                    _ => json!({ "hmac_signing_key": key.trim() }),
+            ) => match held["hmac_signing_key"].as_str() {
+                Some(current) if current == key.trim() => return Ok(before.map(str::to_owned)),
+                Some(current) if !current.is_empty() => {
+                    json!({ "hmac_signing_key": key.trim(), "hmac_signing_key_previous": current })
                 }
-            }
+                _ => json!({ "hmac_signing_key": key.trim() }),
+            },
         };
         let text = value.to_string();
         match secret.complaint(&text) {
@@ -235,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signing_key_that_is_replaced_stays_as_the_previous_one_and_the_same_one_changes_nothing() {
+    fn what_is_replaced_stays_as_the_previous_one_and_the_same_one_changes_nothing() {
         let new = credentials(r#"{"hmac_signing_key": " new\n"}"#);
         let of = |before: Option<&str>| {
             let text = new.of(Secret::Signing, before).unwrap().unwrap();
@@ -249,6 +257,21 @@ mod tests {
             )),
             json!({"hmac_signing_key": "new", "hmac_signing_key_previous": "old"})
         );
+        let client = credentials(r#"{"client_id": "id", "client_secret": "new"}"#);
+        let of = |before: &str| {
+            let text = client.of(Secret::Client, Some(before)).unwrap().unwrap();
+            serde_json::from_str::<Value>(&text).unwrap()
+        };
+        assert_eq!(
+            of(r#"{"client_id":"id","client_secret":"old"}"#),
+            json!({"client_id": "id", "client_secret": "new", "client_secret_previous": "old"})
+        );
+        assert_eq!(
+            of(r#"{"client_id":"another","client_secret":"old"}"#),
+            json!({"client_id": "id", "client_secret": "new"})
+        );
+        let same = r#"{"client_id":"id","client_secret":"new","client_secret_previous":"old"}"#;
+        assert_eq!(client.of(Secret::Client, Some(same)).unwrap().unwrap(), same);
         let same = r#"{"hmac_signing_key":"new","hmac_signing_key_previous":"old"}"#;
         assert_eq!(new.of(Secret::Signing, Some(same)).unwrap().unwrap(), same);
         assert!(
