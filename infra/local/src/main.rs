@@ -39,7 +39,7 @@ enum Command {
         /// The user's e-mail address.
         email: String,
     },
-    /// Install the pinned tools if need be, and print the folder of `sam` and `cfn-lint`, or of `checkov`.
+    /// Install the pinned tools if need be, and print the folder of `sam` and `cfn-lint`, of `checkov`, or of `cargo-lambda`.
     Tools {
         /// Which.
         #[arg(value_enum, default_value_t = Tool::Sam)]
@@ -56,6 +56,7 @@ enum Command {
 enum Tool {
     Sam,
     Checkov,
+    Lambda,
 }
 
 #[derive(Args)]
@@ -164,6 +165,7 @@ async fn tools(tool: Tool) -> Result<(), Failure> {
     let folder = match tool {
         Tool::Sam => Tools::ready(&place).await?.deployers(),
         Tool::Checkov => Tools::checkov(&place).await?,
+        Tool::Lambda => Tools::lambda(&place).await?,
     };
     println!("{}", folder.display());
     Ok(())

@@ -68,6 +68,12 @@ impl Tools {
         Ok(folder.join("bin"))
     }
 
+    /// The folder of `cargo-lambda`, which builds the programs for either processor.
+    pub async fn lambda(place: &Place) -> Result<PathBuf, Failure> {
+        let (folder, _) = environment(place, "lambda", include_str!("../requirements/lambda.txt")).await?;
+        Ok(folder.join("bin"))
+    }
+
     /// The programs that make and check the client in TypeScript, and the `PATH` that they need: they are of npm's registry.
     pub async fn typescript(place: &Place) -> Result<TypeScript, Failure> {
         let (node, _) = environment(place, "node", include_str!("../requirements/node.txt")).await?;
