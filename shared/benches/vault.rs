@@ -4,24 +4,23 @@
 //! it is told to. So a call of KMS, which takes milliseconds and comes before each of these, is not in the figures. Each
 //! sealed token is opened again and has to be the same.
 
+mod in_hand;
+
 use std::error::Error;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
 use ring_partner::oauth::AccessToken;
 use shared::grant::GrantId;
-use shared::grant::ports::{Keys, NewKey};
-use shared::grant::vault::{DataKey, Sealed, Vault, VaultError};
-use zeroize::Zeroizing;
+use shared::grant::vault::{DataKey, Sealed, Vault};
+
+use in_hand::{InHand, at_once};
 
 const TOKENS: usize = 10_000;
 /// An odd number, so that the median is one of them.
 const ROUNDS: usize = 15;
 /// Ring documents no length; these are an opaque token and one that carries claims.
 const LETTERS: [usize; 2] = [100, 1_000];
-/// What KMS makes of a data key of 32 bytes.
-const WRAPPED: usize = 184;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("vault: the median of {ROUNDS} rounds of {TOKENS} tokens, data keys in hand");
@@ -71,35 +70,6 @@ fn measure(letters: usize) -> Result<Measured, Box<dyn Error>> {
         open: each(opens),
         bytes,
     })
-}
-
-/// A key service that keeps nothing: what it hands out as wrapped says nothing of the key, which is always the same.
-#[derive(Clone, Debug)]
-struct InHand;
-
-const KEY: [u8; 32] = [7; 32];
-
-impl Keys for InHand {
-    async fn data_key(&self, _purpose: &'static str, _grant: &GrantId) -> Result<NewKey, VaultError> {
-        Ok(NewKey {
-            plain: Zeroizing::new(KEY.to_vec()),
-            wrapped: vec![0; WRAPPED],
-        })
-    }
-
-    async fn unwrap(
-        &self,
-        _wrapped: &[u8],
-        _purpose: &'static str,
-        _grant: &GrantId,
-    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        Ok(Zeroizing::new(KEY.to_vec()))
-    }
-}
-
-/// Nothing here waits for anything.
-fn at_once<T>(work: impl Future<Output = T>) -> T {
-    work.now_or_never().expect("a key in hand is there at once")
 }
 
 /// Nanoseconds for each token, of the round in the middle.
