@@ -379,7 +379,8 @@ impl Home<'_> {
 
     /// Live video is recorded: a session at Ring, over WebRTC, that is closed at the end, and a film of it in the bucket.
     async fn recording(&self, device: &str) -> Result<Proved<()>, Failure> {
-        let capture = self.fetched(device, "captures", &json!({ "duration": 5_000 })).await?;
+        let order = json!({ "duration": 5_000 });
+        let (capture, playable) = tokio::try_join!(self.fetched(device, "captures", &order), self.playable(device))?;
         claim(capture["origin"] == "live", "it is honest about its origin", &capture)?;
         let duration = capture["actual"]["duration"].as_i64().unwrap_or_default();
         claim(duration > 3_000, "it is about as long as asked", &capture)?;
@@ -400,10 +401,30 @@ impl Home<'_> {
         proved(
             (),
             format!(
-                "{} of live video over WebRTC, {sent} frames, as an MP4 of {bytes} bytes in S3; the session at Ring is closed",
-                seconds(shown)
+                "{} of live video over WebRTC, {sent} frames, as an MP4 of {bytes} bytes in S3, to be watched {} after it was \
+                 asked for; the session at Ring is closed",
+                seconds(shown),
+                seconds(playable)
             ),
         )
+    }
+
+    /// How long it takes from now until a capture of this device can be watched: its first pictures are in the bucket, and it
+    /// goes on.
+    async fn playable(&self, device: &str) -> Result<Duration, Failure> {
+        let since = Instant::now();
+        soon("what is recorded can be watched", async || {
+            let media = self.call(Method::GET, &format!("/v1/devices/{device}/media"), None).await?;
+            let mut items = media.body["items"].as_array().into_iter().flatten();
+            let Some(capture) = items.find(|medium| medium["kind"] == "capture") else {
+                return Ok(Err(media.body.to_string()));
+            };
+            let playlist = format!("/v1/media/{}/playlist.m3u8", capture["id"].as_str().unwrap_or_default());
+            let playlist = self.call(Method::GET, &playlist, None).await?;
+            let has_pictures = playlist.body.as_str().is_some_and(|list| list.contains("#EXTINF"));
+            Ok(if has_pictures { Ok(since.elapsed()) } else { Err(playlist.body.to_string()) })
+        })
+        .await
     }
 
     /// Two days on by the schedule's time, the token is refreshed, and what comes after goes by the new one.

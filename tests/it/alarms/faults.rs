@@ -168,6 +168,31 @@ async fn each_fault_is_told(stack: &Stack) -> Result<(), Failure> {
         allow_a_burst(stack, 5_000).await;
     })
     .await?;
+    tells(stack, "LinksFindNothing", async || {
+        let old = json!({ "nonce": "A".repeat(43), "time": clock::now().as_millisecond().to_string() });
+        for _ in 0..12 {
+            let answer = home.link_with(&old).await.expect("the gateway answers");
+            assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        }
+    })
+    .await?;
+    tells(stack, "AuditNotWritten", async || {
+        let before = set(stack, "account-link", &[("AUDIT_TABLE", "nowhere")]).await;
+        let stranger = Home::of_strangers(stack, &json!([])).await.expect("a stranger");
+        let theirs = home.confirm().await.expect("Ring sends somebody over");
+        let answer = stranger.link_with(&theirs).await.expect("the gateway answers");
+        assert_eq!(answer.status, StatusCode::CONFLICT);
+        set_back(stack, "account-link", &before).await;
+    })
+    .await?;
+    tells(stack, "ExchangeFails", async || {
+        let before = set(stack, "token-exchange", &[("GRANTS_TABLE", "nowhere")]).await;
+        let stranger = Home::of_strangers(stack, &json!([])).await.expect("a stranger");
+        let installed = stranger.install().await.expect("Ring tries");
+        assert_eq!(installed["partner_status"], 503, "{installed}");
+        set_back(stack, "token-exchange", &before).await;
+    })
+    .await?;
     tells(stack, "IntakeFails", async || {
         let before = set(stack, "webhook-intake", &[("SIGNING_SECRET_ID", "nowhere")]).await;
         let signature = format!("sha256={}", "0".repeat(64));
