@@ -17,6 +17,7 @@ mod init;
 mod intake;
 mod journey;
 mod live;
+mod logs;
 mod media;
 mod ops;
 mod pages;

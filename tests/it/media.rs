@@ -1,6 +1,9 @@
 //! Media that come hard: too slowly for one go, without their end, or with a word of Ring's that nobody may lose; and media that
 //! are deleted by somebody who dies over it.
 
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::SignedDuration;
 use local::outside::{Home, rows_about, soon};
 use local::{Failure, Stack};
@@ -225,6 +228,59 @@ fn a_medium_whose_deleting_was_left_half_way_leaves_nothing_in_the_bucket() {
             rows_about(stack, "media", text(&clip["id"])).await?.is_empty(),
             "nor a row"
         );
+        Ok(())
+    });
+}
+
+#[test]
+fn a_medium_whose_time_is_up_is_hidden_and_may_be_asked_for_anew() {
+    among_others(async |stack| {
+        let start = an_hour_ago();
+        let (home, device) = doorbell(stack, start, 60_000).await?;
+        let clip = over(&home, &device, "clips", &window(start, 5_000)).await?;
+        let table = &stack.outputs().tables["media"];
+        let media = Media::new(&stack.aws().config, table).forgetting_after(2);
+        let id = MediumId::from(text(&clip["id"]).to_owned());
+        let kept = media.get(&id).await.expect("the table answers").expect("it is there");
+
+        // The bucket's rule goes by the tag, on the file and on what lies beside it.
+        let bucket = stack.output("MediaBucketName")?;
+        let key = kept.object_key();
+        for key in [key.clone(), shared::media::archive::thumbnail_key(&key)] {
+            let tags = stack.aws().objects.get_object_tagging().bucket(bucket).key(&key);
+            let tags = tags.send().await.unwrap_or_else(|error| panic!("{key}: {error:?}"));
+            let tags: Vec<_> = tags.tag_set().iter().map(|tag| (tag.key(), tag.value())).collect();
+            assert_eq!(tags, [("kept-for", "media-retention")], "{key}");
+        }
+
+        // What is over is kept for two days from then on.
+        media.keep(&kept).await.expect("it is kept");
+        let ends = |row: &HashMap<String, AttributeValue>| row.get("expires_at").cloned();
+        let rows = rows_about(stack, "media", id.as_str()).await?;
+        let Some(AttributeValue::N(ends)) = rows.iter().find_map(ends) else {
+            panic!("{rows:?}");
+        };
+        let left = ends.parse::<i64>().expect("a number") - clock::now().as_second();
+        assert!((172_700..=172_800).contains(&left), "{left} s");
+
+        // DynamoDB has not taken it away yet.
+        let up = stack.aws().tables.update_item().table_name(table);
+        let up = up
+            .key("pk", AttributeValue::S(id.as_str().to_owned()))
+            .key("sk", AttributeValue::S("medium".to_owned()))
+            .update_expression("SET expires_at = :past")
+            .expression_attribute_values(":past", AttributeValue::N((clock::now().as_second() - 1).to_string()));
+        up.send().await.expect("its time is up");
+        let route = format!("/v1/media/{}", id.as_str());
+        let hidden = home.call(Method::GET, &route, None).await?;
+        hidden.must_be(StatusCode::NOT_FOUND, "it is hidden")?;
+        let listed = home
+            .call(Method::GET, &format!("/v1/devices/{device}/media"), None)
+            .await?;
+        assert_eq!(listed.body["items"], json!([]), "{}", listed.body);
+
+        let anew = over(&home, &device, "clips", &window(start, 5_000)).await?;
+        assert_eq!((&anew["state"], &anew["id"]), (&json!("stored"), &clip["id"]));
         Ok(())
     });
 }

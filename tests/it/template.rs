@@ -139,3 +139,21 @@ fn what_ring_calls_is_deployed_gradually_and_taken_back_by_alarms_that_there_are
         }
     }
 }
+
+#[test]
+fn media_end_by_the_tag_that_they_bear_where_a_parameter_says_when() {
+    let bucket = &templates::expanded()["template"]["Resources"]["MediaBucket"]["Properties"];
+    let rules = bucket["LifecycleConfiguration"]["Rules"].as_array().expect("rules");
+    let optional = rules.iter().find_map(|rule| rule["Fn::If"].as_array());
+    let optional = optional.expect("a rule that there may be");
+    assert_eq!(optional[0], "ForgetsMedia");
+    assert_eq!(
+        optional[1],
+        json!({
+            "Id": "media-end",
+            "Status": "Enabled",
+            "TagFilters": [{ "Key": "kept-for", "Value": "media-retention" }],
+            "ExpirationInDays": { "Ref": "MediaRetentionDays" },
+        })
+    );
+}

@@ -523,12 +523,7 @@ async fn create(
         Ok(Linked::Before(link)) => (link, StatusCode::OK),
         Err(error) => return Err(app.refused(&user, error).await),
     };
-    tracing::info!(
-        link.id = link.id,
-        user.id = user.user_id,
-        "link {} is confirmed at Ring",
-        link.id
-    );
+    tracing::info!(link.id = link.id, "link {} is confirmed at Ring", link.id);
     let link = settled(&app, link).await?;
     let status = if link.status == LinkStatus::Confirming {
         StatusCode::ACCEPTED
@@ -617,7 +612,7 @@ async fn unlink(State(app): State<Arc<App>>, user: SignedIn, Id(id): Id) -> Resu
         .unlink(link, EndReason::Unlinked)
         .await
         .map_err(|error| unavailable(&error))?;
-    tracing::info!(link.id = id, user.id = user.user_id, "link {id} is unlinked");
+    tracing::info!(link.id = id, "link {id} is unlinked");
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -24,6 +24,8 @@ pub struct Config {
     pub media_table: String,
     /// `MEDIA_BUCKET`.
     pub media_bucket: String,
+    /// `MEDIA_RETENTION_DAYS`: after how many days media are forgotten; 0 is never.
+    pub media_retention_days: u64,
     /// `MEDIA_QUEUE_URL`: where the requests come from.
     pub media_queue_url: String,
     /// `EVENT_BUS_NAME`.
@@ -50,6 +52,7 @@ impl Config {
             events_table: required(env, "EVENTS_TABLE")?,
             media_table: required(env, "MEDIA_TABLE")?,
             media_bucket: required(env, "MEDIA_BUCKET")?,
+            media_retention_days: parsed(env, "MEDIA_RETENTION_DAYS")?,
             media_queue_url: required(env, "MEDIA_QUEUE_URL")?,
             event_bus_name: required(env, "EVENT_BUS_NAME")?,
             token_key_id: required(env, "TOKEN_KEY_ID")?,

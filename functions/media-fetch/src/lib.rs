@@ -40,7 +40,7 @@ use shared::edge::function::Function;
 use shared::edge::metrics::Metrics;
 use shared::edge::queue::{Queue, QueueError};
 use shared::edge::table::StoreError;
-use shared::edge::{aws, clock};
+use shared::edge::{aws, clock, telemetry};
 use shared::event::ports::Media as _;
 use shared::grant::access::{Access, CallError};
 use shared::grant::store::GrantTable;
@@ -148,7 +148,7 @@ impl MediaFetch {
                 queue: Queue::new(aws, config.media_queue_url),
                 quarantine: None,
             },
-            media: Media::new(aws, config.media_table),
+            media: Media::new(aws, config.media_table).forgetting_after(config.media_retention_days),
             reels: Reels::new(aws, &config.media_bucket),
             archive: Archive::new(aws, config.media_bucket),
             links: LinkTable::new(aws, config.links_table),
@@ -515,13 +515,15 @@ impl MediaFetch {
         self.archive
             .describe(&object.key, &Description::of(medium, &object))
             .await?;
-        tracing::info!(
-            medium.id = medium.id.as_str(),
-            ring.request_id = object.ring_request_id,
-            object.size_bytes = object.bytes,
-            "medium {} is stored",
-            medium.id.as_str()
-        );
+        if telemetry::tells_of(medium.id.as_str()) {
+            tracing::info!(
+                medium.id = medium.id.as_str(),
+                ring.request_id = object.ring_request_id,
+                object.size_bytes = object.bytes,
+                "medium {} is stored",
+                medium.id.as_str()
+            );
+        }
         Ok(object)
     }
 

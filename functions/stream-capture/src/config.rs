@@ -33,6 +33,7 @@ Environment:
   CAPTURES_AT_ONCE         how many captures one process records
   SESSION_SECONDS          how long Ring lets a session be of a device of which nothing is known: on a battery (30), on mains (60)
   MOTION_SESSION_SECONDS   and where motion has begun it (20)
+  MEDIA_RETENTION_DAYS     after how many days recordings are forgotten, 0 for never; the bucket's own rule goes by the same
   SESSIONS_A_DAY           how many sessions one device may have in a day; each drains a battery
   ICE_BIND                 what to bind to, with commas between; 0.0.0.0:0 is every interface but the loopback
   ICE_SERVERS              STUN servers, stun:host:port, with commas between; may be empty
@@ -56,6 +57,8 @@ pub struct Config {
     pub media_table: String,
     /// `MEDIA_BUCKET`.
     pub media_bucket: String,
+    /// `MEDIA_RETENTION_DAYS`: after how many days media are forgotten; 0 is never.
+    pub media_retention_days: u64,
     /// `CAPTURES_QUEUE_URL`: where captures come from.
     pub captures_queue_url: String,
     /// `MEDIA_QUEUE_URL`: whose worker closes what nobody else does.
@@ -108,6 +111,7 @@ impl Config {
             devices_table: required(env, "DEVICES_TABLE")?,
             media_table: required(env, "MEDIA_TABLE")?,
             media_bucket: required(env, "MEDIA_BUCKET")?,
+            media_retention_days: parsed(env, "MEDIA_RETENTION_DAYS")?,
             captures_queue_url: required(env, "CAPTURES_QUEUE_URL")?,
             media_queue_url: required(env, "MEDIA_QUEUE_URL")?,
             event_bus_name: required(env, "EVENT_BUS_NAME")?,

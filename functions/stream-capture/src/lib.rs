@@ -141,7 +141,7 @@ impl StreamCapture {
         };
         let metrics = Arc::new(Metrics::new(&config.metrics_namespace, SERVICE));
         let recorder = Recorder {
-            media: Media::new(aws, &config.media_table),
+            media: Media::new(aws, &config.media_table).forgetting_after(config.media_retention_days),
             slots: Slots::new(aws, config.media_table),
             links: LinkTable::new(aws, config.links_table),
             policies: Policies::new(aws, &config.devices_table),

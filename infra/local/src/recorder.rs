@@ -43,6 +43,7 @@ impl Recorder {
             ("CAPTURES_AT_ONCE", "20"),
             ("SESSION_SECONDS", "30"),
             ("MOTION_SESSION_SECONDS", "20"),
+            ("MEDIA_RETENTION_DAYS", "0"),
             ("SESSIONS_A_DAY", "500"),
             ("ICE_BIND", "127.0.0.1:0"),
         ];

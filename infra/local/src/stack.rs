@@ -367,6 +367,7 @@ fn parameters(ring: &Ring, emulator: &str) -> BTreeMap<&'static str, String> {
         ("CaptureMode", "own".to_owned()),
         // The offline Ring and its viewers are on one machine.
         ("StunUrl", String::new()),
+        ("LogSuccessPercent", "100".to_owned()),
         // Pages of any development server.
         ("AllowedOrigins", "*".to_owned()),
     ]);

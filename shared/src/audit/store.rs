@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::seal::{AuditKey, Unsealable};
 use super::{Deed, Entry};
 use crate::edge::clock::signed;
-use crate::edge::key::random_bits;
+use crate::edge::key::{derived, random_bits};
 use crate::edge::table::{Item, Key, StoreError, Table, Write, row, text};
 
 /// How long an answer may wait for the trail.
@@ -82,7 +82,7 @@ impl Audit {
         tracing::error!(
             alarm = "audit_not_written",
             deed = ?entry.deed,
-            user.id = entry.user_id,
+            user.hash = derived("usr", &[&entry.user_id]),
             error,
             "an entry of the audit trail is not written"
         );

@@ -4,7 +4,7 @@
 //! print them.
 
 use std::fmt::{self, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -20,6 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::clock;
 use super::config::Environment;
+use super::key::shard;
 use super::trace;
 
 /// The span that the runtime opens for each call of the function, and its names for what the convention has others for.
@@ -27,10 +28,24 @@ const CALL: &str = "Lambda runtime invoke";
 const REQUEST: &str = "requestId";
 const TRACE: &str = "xrayTraceId";
 
+/// Of a hundred things that went well, so many are logged (`LOG_SUCCESS_PERCENT`): those that come by the million. Each that goes
+/// wrong is.
+static SUCCESS_PERCENT: AtomicU8 = AtomicU8::new(100);
+
+/// Whether it is logged that this went well: for the same thing always the same.
+#[must_use]
+pub fn tells_of(id: &str) -> bool {
+    let place = shard(id, 100).parse::<u8>();
+    place.is_ok_and(|place| place < SUCCESS_PERCENT.load(Ordering::Relaxed))
+}
+
 /// Starts logging for the program `service`, at `LOG_LEVEL` (default `info`): a level, or levels by target,
 /// `info,ring_partner=debug`.
 pub fn init(service: &'static str, env: &impl Environment) {
     let level = env.get("LOG_LEVEL").and_then(|level| level.parse::<Targets>().ok());
+    if let Some(percent) = env.get("LOG_SUCCESS_PERCENT").and_then(|percent| percent.parse().ok()) {
+        SUCCESS_PERCENT.store(percent, Ordering::Relaxed);
+    }
     let filter = level.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Line { service })
@@ -252,6 +267,20 @@ mod tests {
             tracing::error!(error = &error as &dyn std::error::Error, "the event is retried");
         });
         assert_eq!(lines[0]["error"], "the table is out of reach: connection refused");
+    }
+
+    #[test]
+    fn what_goes_well_is_logged_of_as_many_as_is_said_and_of_the_same_each_time() {
+        let told = |percent| {
+            SUCCESS_PERCENT.store(percent, Ordering::Relaxed);
+            let ids = (0..2_000).map(|id| format!("evt_{id}"));
+            ids.filter(|id| tells_of(id)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(0), Vec::<String>::new());
+        let some = told(10);
+        assert!((120..=280).contains(&some.len()), "{}", some.len());
+        assert_eq!(told(10), some);
+        assert_eq!(told(100).len(), 2_000);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::{EndReason, Grant, GrantId, Lease, Life, REFRESH_TOKEN_LIFE, RelinkRe
 use crate::edge::clock::signed;
 use crate::edge::secret::SecretError;
 use crate::edge::table::StoreError;
+use crate::edge::telemetry;
 use crate::link::Link;
 use crate::link::ports::{Change, Links as _};
 use crate::world::{Nature, World};
@@ -309,11 +310,13 @@ impl<W: World> Refresher<W> {
         loop {
             match self.grants.renew(&grant.id, &lease.owner, tokens, due).await {
                 Ok(()) => {
-                    tracing::info!(
-                        grant.id = grant.id.as_str(),
-                        token.generation = tokens.generation,
-                        "a pair is renewed"
-                    );
+                    if telemetry::tells_of(grant.id.as_str()) {
+                        tracing::info!(
+                            grant.id = grant.id.as_str(),
+                            token.generation = tokens.generation,
+                            "a pair is renewed"
+                        );
+                    }
                     return Ok(Renewal::Fresh(true));
                 }
                 Err(StoreError::Conflict) => return self.fenced_off(&pair).await,

@@ -24,6 +24,8 @@ const DELETED_AT_ONCE: usize = 8;
 const PART_BYTES: usize = 8 * 1024 * 1024;
 /// So many parts are on their way at once, while one more is filled: what is held in memory is bounded by these.
 const PARTS_IN_FLIGHT: usize = 3;
+/// What tells media, which the bucket keeps for as long as a parameter says, from all else (a lifecycle rule of template.yaml).
+const TAG: &str = "kept-for=media-retention";
 /// How long a presigned URL lives at most.
 pub const PRESIGNED_FOR: Duration = Duration::from_secs(300);
 
@@ -198,7 +200,8 @@ impl Archive {
             .put_object()
             .bucket(&self.bucket)
             .key(key)
-            .content_type(content_type);
+            .content_type(content_type)
+            .set_tagging(tag(key));
         put.body(ByteStream::from(body)).send().await.map_err(unavailable)?;
         Ok(())
     }
@@ -217,7 +220,8 @@ impl<'a> Upload<'a> {
             .client
             .create_multipart_upload()
             .bucket(&archive.bucket)
-            .key(key);
+            .key(key)
+            .set_tagging(tag(key));
         let answer = create.content_type(content_type).send().await.map_err(unavailable)?;
         let id = answer
             .upload_id
@@ -351,6 +355,10 @@ impl<S: Stream<Item = Result<Bytes, ring_partner::Error>> + Unpin> Parts<S> {
 #[must_use]
 pub fn thumbnail_key(key: &str) -> String {
     format!("{key}.thumbnail.jpg")
+}
+
+fn tag(key: &str) -> Option<String> {
+    key.starts_with("media/").then(|| TAG.to_owned())
 }
 
 fn beside(key: &str) -> String {

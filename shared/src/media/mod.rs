@@ -262,6 +262,15 @@ pub enum Progress {
 }
 
 impl Progress {
+    /// Whether nothing more comes of it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Stored { .. } | Self::NoMedia { .. } | Self::Failed { .. } => true,
+            Self::Requested | Self::Fetching { .. } | Self::Waiting { .. } => false,
+        }
+    }
+
     /// Whether the bus is to be told of it: it is over, and that was not told. From then on it counts as told.
     pub fn take_news(&mut self) -> bool {
         match self {

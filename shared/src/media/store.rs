@@ -10,7 +10,7 @@ use ring_partner::users::AccountId;
 use serde::{Deserialize, Serialize};
 
 use super::{FETCH_FOR, LOOK_AGAIN_AFTER, Medium, MediumId, Progress, Request, Retired};
-use crate::edge::clock::signed;
+use crate::edge::clock::{self, signed};
 use crate::edge::key::shard;
 use crate::edge::table::{self, Key, StoreError, Table, Write, number, row, text};
 use crate::event::device_key;
@@ -86,12 +86,33 @@ pub(crate) struct MediumRow<'m> {
     medium: &'m Medium,
     device_key: String,
     position: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<i64>,
 }
+
+/// A medium as it is read: one whose time is up is there until DynamoDB takes it away, within days.
+#[derive(Deserialize)]
+struct ReadRow {
+    #[serde(flatten)]
+    medium: Medium,
+    expires_at: Option<i64>,
+}
+
+impl ReadRow {
+    fn at(self, now: Timestamp) -> Option<Medium> {
+        let is_there = self.expires_at.is_none_or(|at| at > now.as_second());
+        is_there.then_some(self.medium)
+    }
+}
+
+/// None is there, or one whose time is up.
+const NEW: &str = "attribute_not_exists(pk) OR expires_at <= :now";
 
 /// The table of media.
 #[derive(Clone, Debug)]
 pub struct Media {
     table: Table,
+    kept_for: Option<Duration>,
 }
 
 impl Media {
@@ -100,12 +121,22 @@ impl Media {
     pub fn new(config: &SdkConfig, name: impl Into<String>) -> Self {
         Self {
             table: Table::new(config, name),
+            kept_for: None,
         }
+    }
+
+    /// The same; what is over by now is forgotten after so many days, unless that is none. The bucket has a rule of its own for
+    /// the objects (template.yaml).
+    #[must_use]
+    pub fn forgetting_after(self, days: u64) -> Self {
+        let kept_for = (days > 0).then(|| Duration::from_secs(days * 24 * 3600));
+        Self { kept_for, ..self }
     }
 
     /// One medium.
     pub async fn get(&self, id: &MediumId) -> Result<Option<Medium>, StoreError> {
-        self.table.get(&medium_key(id)).await
+        let row: Option<ReadRow> = self.table.get(&medium_key(id)).await?;
+        Ok(row.and_then(|row| row.at(clock::now())))
     }
 
     /// Keeps a request, and returns the medium that stands for it: this one, or the one that was asked for before, unless
@@ -113,7 +144,8 @@ impl Media {
     pub async fn request(&self, medium: Medium) -> Result<Medium, StoreError> {
         let put = self.table.put(row(&medium_key(&medium.id), &with_place(&medium))?);
         match put
-            .condition_expression("attribute_not_exists(pk)")
+            .condition_expression(NEW)
+            .expression_attribute_values(":now", number(clock::now().as_second()))
             .send()
             .await
             .map_err(StoreError::from)
@@ -207,9 +239,14 @@ impl Media {
 
     /// Keeps how far a medium has come. `Err(Conflict)`: it was deleted meanwhile, or begun anew.
     pub async fn keep(&self, medium: &Medium) -> Result<(), StoreError> {
+        let kept_for = self.kept_for.filter(|_| medium.progress.is_over());
+        let kept = MediumRow {
+            expires_at: kept_for.map(|kept_for| (clock::now() + signed(kept_for)).as_second()),
+            ..with_place(medium)
+        };
         let put = self
             .table
-            .put(row(&medium_key(&medium.id), &with_place(medium))?)
+            .put(row(&medium_key(&medium.id), &kept)?)
             .condition_expression("#round = :round AND requested_at = :requested_at")
             .expression_attribute_names("#round", "round")
             .expression_attribute_values(":round", number(medium.round))
@@ -348,8 +385,10 @@ impl Media {
             .index_name("by_device")
             .key_condition_expression("device_key = :device AND #position < :before")
             .expression_attribute_names("#position", "position")
+            .filter_expression("attribute_not_exists(expires_at) OR expires_at > :now")
             .expression_attribute_values(":device", text(device_key(account, device)))
             .expression_attribute_values(":before", text(before.unwrap_or("9")))
+            .expression_attribute_values(":now", number(clock::now().as_second()))
             .scan_index_forward(false);
         table::collect(query, most).await
     }
@@ -358,7 +397,8 @@ impl Media {
 impl ports::Media for Media {
     async fn request_once(&self, medium: Medium) -> Result<Medium, StoreError> {
         let put = self.table.put(row(&medium_key(&medium.id), &with_place(&medium))?);
-        let put = put.condition_expression("attribute_not_exists(pk)");
+        let put = put.condition_expression(NEW);
+        let put = put.expression_attribute_values(":now", number(clock::now().as_second()));
         match put.send().await.map_err(StoreError::from) {
             Ok(_) => Ok(medium),
             Err(StoreError::Conflict) => self.get(&medium.id).await?.ok_or(StoreError::Conflict),
@@ -424,6 +464,7 @@ pub(crate) fn with_place(medium: &Medium) -> MediumRow<'_> {
         medium,
         device_key,
         position: medium.position(),
+        expires_at: None,
     }
 }
 

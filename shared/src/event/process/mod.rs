@@ -21,6 +21,7 @@ use crate::edge::clock::signed;
 use crate::edge::metrics::Metrics;
 use crate::edge::queue::QueueError;
 use crate::edge::table::StoreError;
+use crate::edge::telemetry;
 use crate::grant::access::{CallError, Refresh};
 use crate::link::Link;
 use crate::link::ports::Links as _;
@@ -170,12 +171,14 @@ impl<W: EventWorld, R: Refresh> Processor<W, R> {
         match self.records.record(&pending, now).await {
             Ok(()) => {
                 self.metrics.count("events_recorded", 1);
-                tracing::info!(
-                    event.id = pending.event_id.as_str(),
-                    event.kind = pending.kind.as_str(),
-                    "event {} is recorded",
-                    pending.event_id.as_str(),
-                );
+                if telemetry::tells_of(pending.event_id.as_str()) {
+                    tracing::info!(
+                        event.id = pending.event_id.as_str(),
+                        event.kind = pending.kind.as_str(),
+                        "event {} is recorded",
+                        pending.event_id.as_str(),
+                    );
+                }
                 self.take_effect(&pending, &link).await
             }
             Err(StoreError::Conflict) => {
