@@ -179,6 +179,7 @@ async fn each_fault_is_told(stack: &Stack) -> Result<(), Failure> {
     tells(stack, "AuditNotWritten", async || {
         let before = set(stack, "account-link", &[("AUDIT_TABLE", "nowhere")]).await;
         let stranger = Home::of_strangers(stack, &json!([])).await.expect("a stranger");
+        home.install().await.expect("it is installed again");
         let theirs = home.confirm().await.expect("Ring sends somebody over");
         let answer = stranger.link_with(&theirs).await.expect("the gateway answers");
         assert_eq!(answer.status, StatusCode::CONFLICT);
