@@ -414,7 +414,9 @@ impl Home<'_> {
     async fn playable(&self, device: &str) -> Result<Duration, Failure> {
         let since = Instant::now();
         soon("what is recorded can be watched", async || {
-            let media = self.call(Method::GET, &format!("/v1/devices/{device}/media"), None).await?;
+            let media = self
+                .call(Method::GET, &format!("/v1/devices/{device}/media"), None)
+                .await?;
             let mut items = media.body["items"].as_array().into_iter().flatten();
             let Some(capture) = items.find(|medium| medium["kind"] == "capture") else {
                 return Ok(Err(media.body.to_string()));
@@ -422,7 +424,11 @@ impl Home<'_> {
             let playlist = format!("/v1/media/{}/playlist.m3u8", capture["id"].as_str().unwrap_or_default());
             let playlist = self.call(Method::GET, &playlist, None).await?;
             let has_pictures = playlist.body.as_str().is_some_and(|list| list.contains("#EXTINF"));
-            Ok(if has_pictures { Ok(since.elapsed()) } else { Err(playlist.body.to_string()) })
+            Ok(if has_pictures {
+                Ok(since.elapsed())
+            } else {
+                Err(playlist.body.to_string())
+            })
         })
         .await
     }
