@@ -47,11 +47,12 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        // A run of all benches is no count.
-        _ if name.is_empty() || name == "--list" => {
+        _ if name == "--list" => {
             PATHS.iter().for_each(|(path, _)| println!("{path}"));
             ExitCode::SUCCESS
         }
+        // A run of all benches is no count.
+        _ if name.is_empty() => ExitCode::SUCCESS,
         _ => {
             eprintln!("which path, and how often? instructions --list names them");
             ExitCode::FAILURE
