@@ -154,10 +154,7 @@ fn is_right(
 impl Credentials {
     /// What a secret is to hold; nothing where nothing was given for it. What is replaced stays as the previous one.
     fn of(&self, secret: Secret, before: Option<&str>) -> Result<Option<String>, Failure> {
-        let held: Value = before
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default();
-        let value = match (secret, self) {
+        let (mut value, field) = match (secret, self) {
             (
                 Secret::Client,
                 Self {
@@ -179,19 +176,10 @@ impl Credentials {
                     client_secret: Some(secret),
                     ..
                 },
-            ) => {
-                let is_same_client = held["client_id"] == id.trim();
-                match held["client_secret"]
-                    .as_str()
-                    .filter(|current| is_same_client && !current.is_empty())
-                {
-                    Some(current) if current == secret.trim() => return Ok(before.map(str::to_owned)),
-                    Some(current) => json!({
-                        "client_id": id.trim(), "client_secret": secret.trim(), "client_secret_previous": current
-                    }),
-                    None => json!({ "client_id": id.trim(), "client_secret": secret.trim() }),
-                }
-            }
+            ) => (
+                json!({ "client_id": id.trim(), "client_secret": secret.trim() }),
+                "client_secret",
+            ),
             (Secret::Client, _) => {
                 return Err(Failure::misuse("Client id and client secret come together")
                     .because("nothing was written")
@@ -203,14 +191,22 @@ impl Credentials {
                     hmac_signing_key: Some(key),
                     ..
                 },
-            ) => match held["hmac_signing_key"].as_str() {
-                Some(current) if current == key.trim() => return Ok(before.map(str::to_owned)),
-                Some(current) if !current.is_empty() => {
-                    json!({ "hmac_signing_key": key.trim(), "hmac_signing_key_previous": current })
-                }
-                _ => json!({ "hmac_signing_key": key.trim() }),
-            },
+            ) => (json!({ "hmac_signing_key": key.trim() }), "hmac_signing_key"),
         };
+        let held: Value = before
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
+        // Another client's secret is none that could be shown in this one's place.
+        let is_of_the_same = held.get("client_id") == value.get("client_id");
+        let current = held[field]
+            .as_str()
+            .filter(|current| is_of_the_same && !current.is_empty());
+        if current.is_some() && current == value[field].as_str() {
+            return Ok(before.map(str::to_owned));
+        }
+        if let Some(current) = current {
+            value[format!("{field}_previous")] = json!(current);
+        }
         let text = value.to_string();
         match secret.complaint(&text) {
             None => Ok(Some(text)),
