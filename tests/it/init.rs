@@ -221,10 +221,10 @@ async fn renewed(stack: &Stack, folder: &Path) -> Result<(), Failure> {
     );
     for key in ["typed_and_seen_by_nobody", ring_has] {
         let (body, _) = made(&Uuid::new_v4().to_string(), clock::now());
-        let signature = sign(&SigningKey::new(key).expect("a key"), &body);
+        let signature = sign(&SigningKey::new(key).expect("a key"), body.as_bytes());
         // A process that was shown a signature of no key lately looks at the secret again within ten seconds.
         soon("both keys are taken", async || {
-            let status = deployed::post(stack, &body, &signature).await;
+            let status = deployed::post(stack, body.as_bytes(), &signature).await;
             Ok(if status == StatusCode::OK {
                 Ok(())
             } else {

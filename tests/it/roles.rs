@@ -45,7 +45,7 @@ const RIGHTS: [(Right, &[&str]); 8] = [
     (Seal("access"), &["token-exchange", "token-refresh"]),
     (Seal("nonce"), &["account-link"]),
     (Read("OAuthSecretId"), &["token-exchange", "token-refresh"]),
-    (Read("SigningSecretId"), &["account-link", "canary", "webhook-intake"]),
+    (Read("SigningSecretId"), &["account-link", "webhook-intake"]),
 ];
 
 #[test]

@@ -22,7 +22,10 @@ fn a_synthetic_event_is_recorded_for_a_day_and_acted_on_by_nobody_and_a_forged_o
         let now = clock::now();
         let (body, id) = made(&Uuid::new_v4().to_string(), now);
         let forged = format!("sha256={}", "0".repeat(64));
-        assert_eq!(deployed::post(stack, &body, &forged).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            deployed::post(stack, body.as_bytes(), &forged).await,
+            StatusCode::UNAUTHORIZED
+        );
         claim(
             rows_about(stack, "event", id.as_str()).await?.is_empty(),
             "a forged mark leaves nothing",
@@ -30,7 +33,7 @@ fn a_synthetic_event_is_recorded_for_a_day_and_acted_on_by_nobody_and_a_forged_o
         )?;
 
         for _ in 0..2 {
-            assert_eq!(post(stack, &body).await, StatusCode::OK);
+            assert_eq!(post(stack, body.as_bytes()).await, StatusCode::OK);
         }
         let row = soon("the synthetic event is recorded", async || {
             let rows = rows_about(stack, "event", id.as_str()).await?;

@@ -1,8 +1,9 @@
 //! Sends a synthetic event as Ring would, each five minutes, and follows it to its record.
 //!
-//! It is signed with the key of now and goes through the public Webhook URL, so that everything on the way is tried: the name, the
-//! gateway, the signature, the queue, the processor and the table. `canary_missed` is 1 where it has not arrived in time, and
-//! 0 where it has; `canary_ms` is how long it took. It reads one row and one secret, and writes nothing.
+//! The intake signs it with the key of now, and it goes through the public Webhook URL, so that everything on the way is tried: the
+//! name, the gateway, the signature, the queue, the processor and the table. `canary_missed` is 1 where it has not arrived in time,
+//! and 0 where it has; `canary_ms` is how long it took. `secret_age_ms` is how long ago each secret was written. It reads one row,
+//! no secret, and writes nothing.
 
 mod config;
 
@@ -14,24 +15,23 @@ use lambda_runtime::Error;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
-use ring_partner::signature::sign;
 use serde::Deserialize;
+use shared::edge::function::{Function, FunctionError};
 use shared::edge::metrics::Metrics;
-use shared::edge::secret::{Secret, SecretError, SigningKeys};
+use shared::edge::secret::SecretsManager;
 use shared::edge::table::StoreError;
 use shared::edge::{aws, clock};
 use shared::event::EventId;
 use shared::event::store::Events;
-use shared::event::synthetic;
+use shared::event::synthetic::{self, Ask, Signed};
 use uuid::Uuid;
 
 /// The program's name.
 pub const SERVICE: &str = env!("CARGO_PKG_NAME");
 
-/// For how long keys are kept: not at all, as between two runs they may have been changed.
-const KEYS_KEPT_FOR: Duration = Duration::ZERO;
 /// Ring's own patience. Ring: Webhook Response Handling.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+
 /// What wakes it; nothing in it matters.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Wake {}
@@ -39,10 +39,10 @@ pub struct Wake {}
 /// Why an event that was sent is not recorded.
 #[derive(Debug, thiserror::Error)]
 enum Missed {
-    #[error("the signing key is not at hand")]
-    NoKey(#[from] SecretError),
-    #[error("the signing secret has no key")]
-    Empty,
+    #[error("the intake does not sign it")]
+    Unsigned(#[from] FunctionError),
+    #[error("what the intake has signed is no synthetic event")]
+    Another,
     #[error("the Webhook URL is out of reach")]
     Unreachable(#[source] reqwest::Error),
     #[error("the Webhook URL answers {0}")]
@@ -56,7 +56,8 @@ enum Missed {
 /// The canary.
 #[derive(Debug)]
 pub struct Canary {
-    keys: Secret<SigningKeys>,
+    intake: Function,
+    secrets: [SecretsManager; 2],
     events: Events,
     http: Client,
     url: Url,
@@ -68,7 +69,8 @@ impl Canary {
     pub fn new(aws: &aws::SdkConfig, config: Config) -> Result<Self, Error> {
         let url: Url = config.webhook_url.parse()?;
         Ok(Self {
-            keys: Secret::new(aws, config.signing_secret_id, KEYS_KEPT_FOR),
+            intake: Function::new(aws, config.intake_function, ANSWERED_WITHIN),
+            secrets: config.secret_ids.map(|id| SecretsManager::new(aws, id)),
             events: Events::new(aws, config.events_table),
             http: client(&url)?,
             url,
@@ -98,19 +100,35 @@ impl Canary {
                 );
             }
         }
+        self.look_at_secrets().await;
         self.metrics.flush(clock::now());
         Ok(())
     }
 
+    /// One whose age can't be told is not told of: whether it can be read, those say who read it.
+    async fn look_at_secrets(&self) {
+        for secret in &self.secrets {
+            match secret.written_at().await {
+                Ok(at) => self.metrics.time("secret_age_ms", clock::now().duration_since(at)),
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "how old a secret is can't be told"
+                ),
+            }
+        }
+    }
+
     async fn follow(&self) -> Result<EventId, Missed> {
-        let keys = self.keys.get(clock::now()).await?;
-        let key = keys.all().first().ok_or(Missed::Empty)?;
-        let (body, id) = synthetic::made(&Uuid::new_v4().to_string(), clock::now());
+        let ask = Ask {
+            sign_synthetic: Uuid::new_v4().to_string(),
+        };
+        let Signed { body, signature } = self.intake.call(&ask).await?;
+        let id = synthetic::record_of(&body).ok_or(Missed::Another)?;
         let request = self
             .http
             .post(self.url.clone())
             .header(CONTENT_TYPE, "application/json");
-        let request = request.header("X-Signature", sign(key, &body)).body(body);
+        let request = request.header("X-Signature", signature).body(body);
         let answer = request
             .send()
             .await

@@ -256,7 +256,7 @@ mod tests {
         assert!(!is_new(&again));
         assert!(!is_new(&ours));
         let (synthetic, _) = shared::event::synthetic::made("one", clock::now());
-        assert!(!is_new(&message(std::str::from_utf8(&synthetic).unwrap(), None)));
+        assert!(!is_new(&message(&synthetic, None)));
         assert!(is_new(&message(&format!(r#"{{"said": "{MARK}"}}"#), None)));
     }
 }

@@ -178,6 +178,9 @@ impl MediaFetch {
             .source
             .each(event.payload, async |message| self.message(message).await)
             .await;
+        if let Some(left) = self.ring.take_lowest_left() {
+            self.metrics.level("ring_requests_left", left);
+        }
         self.metrics.flush(clock::now());
         Ok(response)
     }
@@ -353,7 +356,10 @@ impl MediaFetch {
     /// Erases a part of what there is of somebody. What is not done at once is gone on with by a message of its own, so that
     /// much of it is no failure.
     async fn erase(&self, erasure: &Erasure) -> Result<Outcome, Undone> {
-        Ok(match self.eraser.erase(erasure, clock::now()).await? {
+        let now = clock::now();
+        self.metrics
+            .time("erasure_open_ms", now.duration_since(erasure.requested_at));
+        Ok(match self.eraser.erase(erasure, now).await? {
             Erased::All => Outcome::Done,
             Erased::NotYet => Outcome::RetryAfter(Duration::from_secs(2)),
             Erased::Some => {

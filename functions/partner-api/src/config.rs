@@ -40,6 +40,8 @@ pub struct Config {
     pub audit_retention_days: u64,
     /// `MEDIA_BUCKET`.
     pub media_bucket: String,
+    /// `METRICS_NAMESPACE`: what metrics are counted under.
+    pub metrics_namespace: String,
 }
 
 impl Config {
@@ -62,6 +64,7 @@ impl Config {
             audit_table: required(env, "AUDIT_TABLE")?,
             audit_retention_days: parsed(env, "AUDIT_RETENTION_DAYS")?,
             media_bucket: required(env, "MEDIA_BUCKET")?,
+            metrics_namespace: required(env, "METRICS_NAMESPACE")?,
         })
     }
 }

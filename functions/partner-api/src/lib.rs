@@ -54,6 +54,7 @@ use shared::edge::description::Description;
 use shared::edge::function::Function;
 use shared::edge::gateway::{SignedIn, not_found};
 use shared::edge::idempotent::{Answers, repeatable};
+use shared::edge::metrics::Metrics;
 use shared::edge::problem::{Problem, ProblemType};
 use shared::edge::queue::Queue;
 use shared::edge::table::Table;
@@ -99,6 +100,7 @@ pub struct App {
     live: LiveSessions<SessionTable, Ring, Queue>,
     access: Access<Deployed, Function>,
     audit: Audit,
+    metrics: Metrics,
 }
 
 impl App {
@@ -143,6 +145,7 @@ impl App {
             media_queue: Queue::new(aws, config.media_queue_url),
             reels: Reels::new(aws, &config.media_bucket),
             archive: Archive::new(aws, config.media_bucket),
+            metrics: Metrics::new(&config.metrics_namespace, SERVICE),
         })
     }
 

@@ -60,6 +60,7 @@ pub(crate) async fn open(
         .live
         .open(key::random("live"), asked, &offer, &app.access, clock::now)
         .await;
+    app.counted(opened.as_ref().err());
     let (session, answer) = opened.map_err(|failure| not_opened(&failure, clock::now()))?;
     tracing::info!(session.id = session.id, "a live session is open");
     app.audited(&user, &link.account_id, &known.device_id, Deed::Viewed)
@@ -95,6 +96,24 @@ pub(crate) async fn close(State(app): State<Arc<App>>, user: SignedIn, Id(id): I
             Err(Problem::new(ProblemType::RingUnavailable).retry_after(1))
         }
         Err(CloseFailure::Store(error)) => Err(unavailable(&error)),
+    }
+}
+
+impl App {
+    /// Counts a session that was opened, or was not by Ring's or our own fault. What the player, the device or the user could
+    /// have done otherwise is no failure.
+    fn counted(&self, failure: Option<&OpenFailure>) {
+        let failed = failure.is_some_and(|failure| {
+            matches!(
+                failure,
+                OpenFailure::Unavailable { .. } | OpenFailure::Store(_) | OpenFailure::Queue(_)
+            )
+        });
+        if failed || failure.is_none() {
+            self.metrics.count("live_opened", u64::from(!failed));
+            self.metrics.count("live_failed", u64::from(failed));
+            self.metrics.flush(clock::now());
+        }
     }
 }
 

@@ -188,13 +188,15 @@ enum Undone {
 }
 
 impl Undone {
+    /// Ring refuses our id or secret. That has an alarm of its own, and is no failure of a grant's.
+    fn is_of_credentials(&self) -> bool {
+        matches!(self, Self::Renewal(NotRenewed::Ring(TokenError::InvalidClient)))
+    }
+
     /// Ring asks to be left alone: the rest of this minute's share is not used.
     fn is_pause(&self) -> bool {
         match self {
-            // Nor can anything be renewed while our id or secret is wrong.
-            Self::Renewal(NotRenewed::Ring(error)) => {
-                error.pause().is_some() || matches!(error, TokenError::InvalidClient)
-            }
+            Self::Renewal(NotRenewed::Ring(error)) => error.pause().is_some(),
             Self::Claim(ClaimError::Ring(CallError::Ring(error))) => error.pause().is_some(),
             _ => false,
         }
@@ -294,6 +296,11 @@ impl Program {
             Wake::Asked(request) => Said::Outcome(self.walks.asked(&request, deadline).boxed().await),
             Wake::Minute { time } => {
                 let (minute, ()) = tokio::join!(self.walks.minute(time, deadline).boxed(), self.listen(time));
+                for ring in [&self.walks.ring, &self.walks.due.ring] {
+                    if let Some(left) = ring.take_lowest_left() {
+                        self.walks.metrics.level("ring_requests_left", left);
+                    }
+                }
                 // What was counted goes out, whether or not the minute came to its end.
                 self.walks.metrics.flush(clock::now());
                 Said::Minute(minute?)
@@ -406,11 +413,14 @@ impl<W: World> TokenRefresh<W> {
                     Err(error) => {
                         tracing::warn!(error = &error as &dyn std::error::Error, "a grant is tried again");
                         minute.failed += 1;
-                        self.metrics.count("grants_failed", 1);
-                        // What is begun comes to its end; nothing more is begun.
-                        if error.is_pause() && !walks.paused.swap(true, Ordering::Relaxed) {
-                            tracing::warn!("Ring asks for a pause: this minute ends early");
-                            self.metrics.count("ring_pauses", 1);
+                        self.metrics
+                            .count("grants_failed", u64::from(!error.is_of_credentials()));
+                        // What is begun comes to its end; nothing more is begun. Nor can anything be renewed while our id or
+                        // secret is wrong.
+                        let stops = error.is_pause() || error.is_of_credentials();
+                        if stops && !walks.paused.swap(true, Ordering::Relaxed) {
+                            tracing::warn!("Ring asks for a pause, or refuses all: this minute ends early");
+                            self.metrics.count("ring_pauses", u64::from(error.is_pause()));
                         }
                     }
                 }
@@ -638,14 +648,16 @@ mod tests {
             (answered(429, None), true),
             (answered(503, Some(second)), true),
             (answered(503, None), false),
-            (TokenError::InvalidClient, true),
+            (TokenError::InvalidClient, false),
             (TokenError::InvalidGrant, false),
             (not_sent(NotSent::CircuitOpen(second)), true),
             (not_sent(NotSent::BudgetSpent(second)), false),
             (not_sent(NotSent::Unreachable("no route".into())), false),
         ] {
             let what = format!("{error:?}");
-            assert_eq!(Undone::from(NotRenewed::from(error)).is_pause(), is_pause, "{what}");
+            let undone = Undone::from(NotRenewed::from(error));
+            assert_eq!(undone.is_pause(), is_pause, "{what}");
+            assert_eq!(undone.is_of_credentials(), what == "InvalidClient", "{what}");
         }
     }
 

@@ -1,5 +1,5 @@
 //! A webhook as API Gateway hands it over, and the answer as it takes it (HTTP APIs: payload format 2.0). What does not count
-//! here is neither kept nor looked at: whoever sends it chooses it.
+//! here is neither kept nor looked at: whoever sends it chooses it. Beside it what the canary asks for, which comes by no gateway.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use shared::edge::problem::Problem;
+use shared::event::synthetic::{Ask, Signed};
 
 /// What Ring signs with. Several of one name come as one, with commas between.
 const SIGNATURE: &str = "x-signature";
@@ -39,7 +40,17 @@ impl Webhook {
     }
 }
 
-impl<'de> Deserialize<'de> for Webhook {
+/// What the intake is called for.
+#[derive(Clone, Debug)]
+pub enum Call {
+    /// By the gateway: to take this in.
+    Webhook(Webhook),
+    /// By the canary, which has no key: to sign a synthetic event. No sender can pass a webhook off as this: what a sender
+    /// chooses lies below the gateway's `headers` and `body`.
+    Sign(Ask),
+}
+
+impl<'de> Deserialize<'de> for Call {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -50,8 +61,13 @@ impl<'de> Deserialize<'de> for Webhook {
             body: Option<String>,
             #[serde(default)]
             is_base64_encoded: bool,
+            #[serde(default, rename = "sign_synthetic")]
+            ask: Option<String>,
         }
         let event = Event::deserialize(deserializer)?;
+        if let Some(sign_synthetic) = event.ask {
+            return Ok(Self::Sign(Ask { sign_synthetic }));
+        }
         let body = event.body.unwrap_or_default();
         let body = if event.is_base64_encoded {
             STANDARD.decode(body).map_err(D::Error::custom)?
@@ -59,7 +75,7 @@ impl<'de> Deserialize<'de> for Webhook {
             body.into_bytes()
         };
         let headers = event.headers.0;
-        Ok(Self { headers, body })
+        Ok(Self::Webhook(Webhook { headers, body }))
     }
 }
 
@@ -95,6 +111,16 @@ impl<'de> Deserialize<'de> for Signatures {
 
         deserializer.deserialize_map(Headers)
     }
+}
+
+/// What a call is answered with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Reply {
+    /// To the gateway.
+    Answer(Answer),
+    /// To the canary.
+    Signed(Signed),
 }
 
 /// The answer to a webhook.
@@ -139,7 +165,24 @@ mod tests {
     use super::*;
 
     fn read(event: &Value) -> Result<Webhook, serde_json::Error> {
-        serde_json::from_str(&event.to_string())
+        Ok(match serde_json::from_str(&event.to_string())? {
+            Call::Webhook(webhook) => webhook,
+            Call::Sign(_) => panic!("{event} is no ask"),
+        })
+    }
+
+    #[test]
+    fn the_canarys_ask_is_known_and_nothing_that_a_sender_chooses_is_one() {
+        let ask = json!({"sign_synthetic": "one"});
+        let read_as = |event: &Value| serde_json::from_str::<Call>(&event.to_string()).unwrap();
+        assert!(matches!(read_as(&ask), Call::Sign(ask) if ask.sign_synthetic == "one"));
+        let sent = json!({
+            "headers": {"sign_synthetic": "one"},
+            "queryStringParameters": {"sign_synthetic": "one"},
+            "rawQueryString": "sign_synthetic=one",
+            "body": ask.to_string(),
+        });
+        assert_eq!(read(&sent).unwrap().body, ask.to_string().as_bytes());
     }
 
     #[test]

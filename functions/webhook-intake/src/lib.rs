@@ -24,10 +24,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 pub use config::Config;
 use gateway::TRACE;
-pub use gateway::{Answer, Webhook};
+pub use gateway::{Answer, Call, Reply, Webhook};
 use http::HeaderMap;
 use jiff::Timestamp;
-use ring_partner::signature::{SignatureError, Verified};
+use ring_partner::signature::{self, SignatureError, Verified};
 use shared::edge::batch::{BASE64, ENCODING, SET_ASIDE_ADDS};
 use shared::edge::direct::Account;
 use shared::edge::metrics::Metrics;
@@ -36,6 +36,7 @@ use shared::edge::queue::{self, Message};
 use shared::edge::secret::{Secret, SecretError, SigningKeys};
 use shared::event;
 use shared::event::ports::{Inbox as _, LargeBodies as _};
+use shared::event::synthetic::{self, Ask, Signed};
 use shared::world::{IntakeWorld, Nature as _, System};
 
 /// The program's name.
@@ -104,6 +105,24 @@ impl<W: IntakeWorld> Intake<W> {
             quarantine,
             metrics,
         }
+    }
+
+    /// Does what it is called for. It fails for the canary alone: a webhook always has its answer.
+    pub async fn handle(&self, call: Call, trace: Option<&str>) -> Result<Reply, SecretError> {
+        match call {
+            Call::Webhook(webhook) => Ok(Reply::Answer(self.answer(webhook.traced(trace)).await)),
+            Call::Sign(ask) => self.sign(&ask).await.map(Reply::Signed),
+        }
+    }
+
+    /// Signs a synthetic event with the key of now. What is signed is made here: nobody gets anything else signed.
+    pub async fn sign(&self, ask: &Ask) -> Result<Signed, SecretError> {
+        let now = self.nature.now();
+        let keys = self.keys.get_or_last_known(now).await?;
+        let key = keys.all().first().ok_or(SecretError::Malformed("it has no key"))?;
+        let (body, _) = synthetic::made(&ask.sign_synthetic, now);
+        let signature = signature::sign(key, body.as_bytes());
+        Ok(Signed { body, signature })
     }
 
     /// Answers one webhook.

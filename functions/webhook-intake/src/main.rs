@@ -1,10 +1,8 @@
 //! Wires the webhook intake: see the library for what it does.
 
-use std::convert::Infallible;
-
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::edge::{config::Process, direct::Account, telemetry};
-use webhook_intake::{Config, Intake, SERVICE, Webhook};
+use webhook_intake::{Call, Config, Intake, SERVICE};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -12,9 +10,11 @@ async fn main() -> Result<(), Error> {
     let config = Config::read(&Process)?;
     let intake = Intake::new(&Account::read(&Process)?, config);
     intake.warm().await;
-    run(service_fn(async |event: LambdaEvent<Webhook>| {
-        let webhook = event.payload.traced(event.context.xray_trace_id.as_deref());
-        Ok::<_, Infallible>(intake.answer(webhook).await)
+    run(service_fn(async |event: LambdaEvent<Call>| {
+        intake
+            .handle(event.payload, event.context.xray_trace_id.as_deref())
+            .await
+            .map_err(Error::from)
     }))
     .await
 }

@@ -136,6 +136,7 @@ def value_of_expression(queries, begin, end):
     known = {
         "FILL": lambda value, other: other if value is None else value,
         "IF": lambda holds, value, other: value if holds else other,
+        "MIN": lambda many: min((one for one in many if one is not None), default=None),
         "MAX": lambda many: max((one for one in many if one is not None), default=None),
         "SUM": lambda many: sum(one for one in many if one is not None),
     }

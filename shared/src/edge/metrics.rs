@@ -61,6 +61,11 @@ impl Metrics {
         self.value(name, "Percent", value.into());
     }
 
+    /// How much of something there is now: one more value of `name`.
+    pub fn level(&self, name: &'static str, value: u32) {
+        self.value(name, "Count", value.into());
+    }
+
     fn value(&self, name: &'static str, unit: &'static str, value: i64) {
         let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
         match measured
@@ -141,6 +146,7 @@ mod tests {
         metrics.time("delivery_lag_ms", SignedDuration::from_secs(2));
         metrics.time("delivery_lag_ms", SignedDuration::from_millis(-5));
         metrics.percent("places_taken_percent", 40);
+        metrics.level("requests_left", 7);
         let lines = lines(&metrics);
         assert_eq!(
             lines,
@@ -154,6 +160,7 @@ mod tests {
                             { "Name": "delivery_lag_ms", "Unit": "Milliseconds" },
                             { "Name": "events_recorded", "Unit": "Count" },
                             { "Name": "places_taken_percent", "Unit": "Percent" },
+                            { "Name": "requests_left", "Unit": "Count" },
                         ],
                     }],
                 },
@@ -161,6 +168,7 @@ mod tests {
                 "delivery_lag_ms": [2_000, -5],
                 "events_recorded": 3,
                 "places_taken_percent": [40],
+                "requests_left": [7],
             })]
         );
     }

@@ -66,6 +66,17 @@ impl SecretsManager {
             id: id.into(),
         }
     }
+
+    /// When what it holds was written, which is told without what it is.
+    pub async fn written_at(&self) -> Result<Timestamp, SecretError> {
+        let answer = self.client.list_secret_version_ids().secret_id(&self.id).send().await;
+        let versions = answer.map_err(|error| SecretError::Unavailable(error.into()))?.versions;
+        let mut versions = versions.into_iter().flatten();
+        let current = versions.find(|version| version.version_stages().iter().any(|stage| stage == "AWSCURRENT"));
+        let at = current.and_then(|version| version.created_date);
+        at.and_then(|at| Timestamp::from_millisecond(at.to_millis().ok()?).ok())
+            .ok_or(SecretError::Malformed("no version of it is the current one"))
+    }
 }
 
 impl Source for SecretsManager {
@@ -170,7 +181,14 @@ impl<T: FromSecret, S: Source> Secret<T, S> {
     }
 
     async fn read(&self, now: Timestamp) -> Result<T, SecretError> {
-        let value = T::from_secret(&self.source.string().await?)?;
+        let read = self.source.string().await;
+        let value = read.and_then(|text| T::from_secret(&text)).inspect_err(|error| {
+            tracing::error!(
+                alarm = "secret_unreadable",
+                error = error as &dyn std::error::Error,
+                "a secret can't be read"
+            );
+        })?;
         let mut known = self.known();
         known.value = Some((value.clone(), now));
         known.failed_at = None;

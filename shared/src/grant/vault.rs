@@ -247,8 +247,8 @@ impl Keys for Kms {
             .encryption_context("grant", grant.as_str())
             .send()
             .await
-            .map_err(|error| VaultError::Unavailable(error.into()))?;
-        let missing = || VaultError::Unavailable("KMS answered without a key".into());
+            .map_err(out_of_reach)?;
+        let missing = || out_of_reach("KMS answered without a key");
         Ok(NewKey {
             plain: Zeroizing::new(answer.plaintext.ok_or_else(missing)?.into_inner()),
             wrapped: answer.ciphertext_blob.ok_or_else(missing)?.into_inner(),
@@ -270,12 +270,22 @@ impl Keys for Kms {
             .encryption_context("grant", grant.as_str())
             .send()
             .await
-            .map_err(|error| VaultError::Unavailable(error.into()))?;
+            .map_err(out_of_reach)?;
         let key = answer
             .plaintext
-            .ok_or_else(|| VaultError::Unavailable("KMS answered without a key".into()))?;
+            .ok_or_else(|| out_of_reach("KMS answered without a key"))?;
         Ok(Zeroizing::new(key.into_inner()))
     }
+}
+
+fn out_of_reach(cause: impl Into<Cause>) -> VaultError {
+    let error = VaultError::Unavailable(cause.into());
+    tracing::error!(
+        alarm = "key_out_of_reach",
+        error = &error as &dyn std::error::Error,
+        "a token can't be sealed or opened"
+    );
+    error
 }
 
 #[cfg(test)]

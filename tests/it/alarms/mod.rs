@@ -1,5 +1,6 @@
 //! The alarms of `infra/alarms.yaml`: each has something to look at, somebody to tell, and somebody who knows what to do.
 
+mod counted;
 mod dashboards;
 mod faults;
 mod pictures;
@@ -223,7 +224,9 @@ impl House {
         // What a program says is counted. What several say is in the shared code: any that opens a token may say it.
         for program in self.code.keys() {
             let resource: String = program.split('-').map(capitalized).collect();
-            let says_one = self.code[program].contains("alarm = \"") || self.code[program].contains("grant::access::");
+            let code = &self.code[program];
+            let shared = ["grant::access::", "Secret::new(", "Secret::of(", "Vault::new("];
+            let says_one = code.contains("alarm = \"") || shared.iter().any(|call| code.contains(call));
             let (filter, its_own) = (format!("\n  {resource}Alarms:\n"), "\n  Alarms:\n");
             let is_counted =
                 self.template.contains(&filter) || program == "stream-capture" && self.recorder.contains(its_own);

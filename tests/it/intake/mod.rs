@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use shared::edge::clock;
 use shared::edge::secret::{Secret, SecretError, SigningKeys};
 use twin::{Mood, Twin};
-use webhook_intake::{Config, Intake, SigningSecret, Webhook};
+use webhook_intake::{Call, Config, Intake, SigningSecret, Webhook};
 
 const KEY: &str = "the-key-of-now";
 const PREVIOUS: &str = "the-key-before-it";
@@ -88,6 +88,14 @@ fn headers(signatures: &[&str]) -> HeaderMap {
 
 fn signed_by(key: &str, body: &[u8]) -> String {
     signature::sign(&SigningKey::new(key).expect("a key"), body)
+}
+
+/// The webhook in an event of the gateway's.
+pub(crate) fn handed_over(event: &str) -> Webhook {
+    match serde_json::from_str(event) {
+        Ok(Call::Webhook(webhook)) => webhook,
+        other => panic!("no event of the gateway: {other:?}"),
+    }
 }
 
 fn signed(body: &[u8]) -> Webhook {
@@ -166,7 +174,7 @@ async fn trap_56_a_body_in_base64_is_verified_and_queued_as_the_bytes_that_were_
         event["headers"]["x-signature"] = signed_by(KEY, body).into();
         event["body"] = text.into();
         event["isBase64Encoded"] = in_base64.into();
-        serde_json::from_str::<Webhook>(&event.to_string()).expect("an event of the gateway")
+        handed_over(&event.to_string())
     };
     let spaced = br#"{ "data" : {"type": "motion_detected"}, "x": 1.0 }"#;
     let plain = String::from_utf8_lossy(spaced).into_owned();

@@ -140,7 +140,8 @@ impl Visitor {
     async fn webhook(&self, stack: &Stack, url: &Url, keys: Option<&SigningKeys>) -> Vec<Finding> {
         let (body, id) = synthetic::made(&Uuid::new_v4().to_string(), clock::now());
         let forged = format!("sha256={}", "0".repeat(64));
-        let answer = self.ask(url, Method::POST, Some(&forged), Some(&body)).await;
+        let body = body.as_bytes();
+        let answer = self.ask(url, Method::POST, Some(&forged), Some(body)).await;
         let mut findings = vec![
             Expected {
                 check: REFUSES,
@@ -155,8 +156,8 @@ impl Visitor {
             findings.push(Finding::not_checked(TAKES, why));
             return findings;
         };
-        let signature = sign(key, &body);
-        let taken = self.ask(url, Method::POST, Some(&signature), Some(&body)).await;
+        let signature = sign(key, body);
+        let taken = self.ask(url, Method::POST, Some(&signature), Some(body)).await;
         let is_taken = matches!(&taken, Ok(answer) if answer.status == StatusCode::OK);
         findings.push(
             Expected {

@@ -1,6 +1,7 @@
 //! How many requests a second leave this process, and the pause that Ring can ask for. Ring: Rate Limiting.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,16 @@ use crate::error::NotSent;
 /// The longest pause that an answer can ask for: a header gone wrong must not silence the process for ever.
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 
+/// Ring has not said lately how many requests are left.
+const NOTHING_SAID: u32 = u32::MAX;
+
 pub(super) struct Budget {
     limiter: DefaultDirectRateLimiter,
     clock: DefaultClock,
     paused_until: Mutex<Option<Instant>>,
     longest_wait: Duration,
+    /// The fewest that Ring has said to be left, `NOTHING_SAID` for none.
+    lowest: AtomicU32,
 }
 
 impl Budget {
@@ -32,6 +38,7 @@ impl Budget {
             clock: DefaultClock::default(),
             paused_until: Mutex::new(None),
             longest_wait,
+            lowest: AtomicU32::new(NOTHING_SAID),
         }
     }
 
@@ -50,6 +57,17 @@ impl Budget {
         let until = now + wait.min(LONGEST_PAUSE);
         let mut paused = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
         *paused = Some(paused.map_or(until, |already| already.max(until)));
+    }
+
+    /// Ring has said that so many requests are left in its window.
+    pub(super) fn left(&self, requests: u32) {
+        self.lowest.fetch_min(requests, Ordering::Relaxed);
+    }
+
+    /// The fewest that were left at any time since this was last asked; `None`: Ring has not said.
+    pub(super) fn take_lowest(&self) -> Option<u32> {
+        let lowest = self.lowest.swap(NOTHING_SAID, Ordering::Relaxed);
+        (lowest != NOTHING_SAID).then_some(lowest)
     }
 
     /// Takes a place, or tells how long there will be none.
@@ -83,6 +101,16 @@ mod tests {
     fn shared(per_second: u32, shared_by: u32, longest_wait: Duration) -> Budget {
         let some = |number| NonZeroU32::new(number).unwrap();
         Budget::new(some(per_second), some(shared_by), longest_wait)
+    }
+
+    #[test]
+    fn the_fewest_requests_that_were_left_are_told_once() {
+        let budget = budget(10, MINUTE);
+        assert_eq!(budget.take_lowest(), None);
+        for left in [40, 7, 99] {
+            budget.left(left);
+        }
+        assert_eq!((budget.take_lowest(), budget.take_lowest()), (Some(7), None));
     }
 
     #[tokio::test]

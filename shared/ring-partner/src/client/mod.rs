@@ -45,6 +45,13 @@ impl Ring {
         Transport::new(settings).map(|transport| Self(Arc::new(transport)))
     }
 
+    /// The fewest requests that Ring has said to be left in its window since this was last asked; `None`: it has not said.
+    /// For a metric: what is left is kept to by itself. Ring: Rate Limiting, `X-RateLimit-Remaining`.
+    #[must_use]
+    pub fn take_lowest_left(&self) -> Option<u32> {
+        self.0.take_lowest_left()
+    }
+
     /// Exchanges a code for tokens. A code is good once: the request is made again, once, only if no connection came
     /// about. Ring: Token Exchange Flow; with a verifier, Ring Credential Transfer API.
     pub async fn exchange_code(

@@ -94,6 +94,11 @@ impl Transport {
         })
     }
 
+    /// See [`Budget::take_lowest`].
+    pub(super) fn take_lowest_left(&self) -> Option<u32> {
+        self.budget.take_lowest()
+    }
+
     /// A path of Ring's API. Its ids are already percent-encoded.
     pub(super) fn endpoint(&self, path: &str) -> Url {
         let mut url = self.settings.api_url.clone();
@@ -253,9 +258,15 @@ impl Transport {
             request = request.header(header::CONTENT_TYPE, *content_type).body(body.clone());
         }
         let answer = request.send().await.map_err(|error| failure(error, &call.url))?;
-        // Ring's window is a second: what would be refused now is not in the next one.
-        if text_header(answer.headers(), "x-ratelimit-remaining") == Some("0") && !self.is_redirected(call) {
-            self.budget.pause(Instant::now(), WINDOW);
+        let left = text_header(answer.headers(), "x-ratelimit-remaining").and_then(|left| left.parse().ok());
+        if let Some(left) = left
+            && !self.is_redirected(call)
+        {
+            self.budget.left(left);
+            // Ring's window is a second: what would be refused now is not in the next one.
+            if left == 0 {
+                self.budget.pause(Instant::now(), WINDOW);
+            }
         }
         Ok(answer)
     }

@@ -300,7 +300,7 @@ async fn prepare(house: &House, scenario: &Scenario, event: &Event, book: &mut B
         }
         Before::Synthetic => {
             let (body, _) = synthetic::made("one", now);
-            house.world.all().queue.send(Content::Body(body), now);
+            house.world.all().queue.send(Content::Body(body.into_bytes()), now);
         }
     }
     sleep(Duration::from_secs(1)).await;
