@@ -145,6 +145,9 @@ pub async fn begin(captures: &impl Captures, asked: &Medium, now: Timestamp) -> 
         }
         let slot = captures.slot(account, device).await?;
         let done = match &slot {
+            // It was asked for in this moment, by whoever has the same event in hand: it does not prolong itself, and they may
+            // not come to tell anybody of it.
+            Some(slot) if slot.medium_id == asked.id => return Ok(Begun::Before(asked.id.clone())),
             Some(slot) if slot.is_taken(now) => {
                 let prolonged = slot.prolonged(until);
                 let done = captures.prolong(&prolonged, &asked.id).await;
@@ -291,6 +294,8 @@ mod tests {
         media: Vec<Medium>,
         /// Somebody else prolongs the capture before the next change.
         interferes: bool,
+        /// Somebody else takes the slot for this after the next look at what was asked for.
+        overtakes: Option<Medium>,
     }
 
     impl State {
@@ -314,7 +319,16 @@ mod tests {
         }
 
         async fn asked(&self, id: &MediumId) -> Result<Option<MediumId>, StoreError> {
-            Ok(self.0.lock().unwrap().asked.get(id.as_str()).cloned())
+            let known = self.0.lock().unwrap().asked.get(id.as_str()).cloned();
+            let overtakes = self.0.lock().unwrap().overtakes.take();
+            if let Some(medium) = overtakes {
+                let mine = Slot {
+                    medium_id: medium.id.clone(),
+                    ..slot()
+                };
+                self.take(&mine, &medium).await?;
+            }
+            Ok(known)
         }
 
         async fn take(&self, slot: &Slot, medium: &Medium) -> Result<(), StoreError> {
@@ -410,6 +424,16 @@ mod tests {
             Stop::Deleted,
         ));
         assert_eq!(other, None, "it is another one");
+    }
+
+    #[test]
+    fn a_capture_that_two_ask_for_in_the_same_moment_does_not_prolong_itself() {
+        let kept = Kept::default();
+        let first = asked("evt_1");
+        kept.0.lock().unwrap().overtakes = Some(first.clone());
+        assert_eq!(run(begin(&kept, &first, at(1))), Begun::Before(first.id.clone()));
+        let slot = run(kept.slot(&first.account_id, &first.device_id)).unwrap();
+        assert_eq!((slot.version, slot.until), (1, at(30)));
     }
 
     #[test]
