@@ -32,18 +32,21 @@ const QUOTED: &str = "MediaOrigin=https://a\"b";
 const AT_A_TERMINAL: &str = include_str!("at_a_terminal.py");
 
 /// Who is signed in to the stack's account.
-fn signed_in<'c>(stack: &Stack, command: &'c mut Command) -> &'c mut Command {
+pub(crate) fn signed_in<'c>(stack: &Stack, command: &'c mut Command) -> &'c mut Command {
     let outputs = stack.outputs();
     command
         .env_clear()
         .env("AWS_ENDPOINT_URL", &outputs.aws_endpoint_url)
         .env("AWS_REGION", &outputs.aws_region)
+        // sam knows the one and not the other.
+        .env("AWS_DEFAULT_REGION", &outputs.aws_region)
+        .env("SAM_CLI_TELEMETRY", "0")
         .env("AWS_ACCESS_KEY_ID", &outputs.aws_access_key_id)
         .env("AWS_SECRET_ACCESS_KEY", &outputs.aws_secret_access_key)
 }
 
 /// Runs the tool in a folder, with this on its standard input.
-async fn ops(stack: &Stack, folder: &Path, input: &str, arguments: &[&str]) -> Output {
+pub(crate) async fn ops(stack: &Stack, folder: &Path, input: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(program(stack));
     let command = signed_in(stack, &mut command).args(arguments).current_dir(folder);
     let command = command
@@ -58,12 +61,18 @@ async fn ops(stack: &Stack, folder: &Path, input: &str, arguments: &[&str]) -> O
     child.wait_with_output().await.expect("the tool ends")
 }
 
-/// Runs the tool at a terminal, with answers to its prompts, and returns what is shown there.
-async fn typed(stack: &Stack, folder: &Path, answers: &[(&str, &str)], arguments: &[&str]) -> String {
+/// Runs a program at a terminal, with answers to its prompts, and returns what is shown there.
+pub(crate) async fn typed(
+    stack: &Stack,
+    folder: &Path,
+    program: &Path,
+    answers: &[(&str, &str)],
+    arguments: &[&str],
+) -> String {
     let mut command = Command::new(stack.tools().deployers().join("python"));
     let command = signed_in(stack, &mut command).current_dir(folder);
     let answers = json!(answers).to_string();
-    let command = command.args(["-c", AT_A_TERMINAL, &answers]).arg(program(stack));
+    let command = command.args(["-c", AT_A_TERMINAL, &answers]).arg(program);
     let output = command.args(arguments).output().await.expect("a terminal");
     let (shown, error) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{shown}{error}");
@@ -103,7 +112,14 @@ fn a_newcomer_is_guided_through_the_parameters_and_sam_reads_just_what_was_answe
             ("CaptureMode: ", ""),
             ("DomainCertificateArn: ", "arn:aws:acm:eu-west-1:1:certificate/c"),
         ];
-        let shown = typed(stack, folder.path(), &answers, &["--stack", "ring-staging", "init"]).await;
+        let shown = typed(
+            stack,
+            folder.path(),
+            &program(stack),
+            &answers,
+            &["--stack", "ring-staging", "init"],
+        )
+        .await;
         assert!(!shown.contains("a_key_that") && !shown.contains("too-short"), "{shown}");
         for next in [
             "cargo lambda build --release --arm64",
@@ -206,7 +222,14 @@ async fn renewed(stack: &Stack, folder: &Path) -> Result<(), Failure> {
         ("An HMAC signing key is there already. Replace?", "y"),
         ("HMAC signing key: ", "typed_and_seen_by_nobody"),
     ];
-    let shown = typed(stack, folder, &answers, &["--stack", name, "init", "--secrets"]).await;
+    let shown = typed(
+        stack,
+        folder,
+        &program(stack),
+        &answers,
+        &["--stack", name, "init", "--secrets"],
+    )
+    .await;
     assert!(!shown.contains("typed_and"), "{shown}");
     assert!(shown.contains(&format!("ops --stack {name} doctor")), "{shown}");
     let ring_has = stack.ring().signing_key();

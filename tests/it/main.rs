@@ -13,6 +13,7 @@ mod events;
 mod examples;
 mod fuzz;
 mod grants;
+mod guide;
 mod init;
 mod intake;
 mod journey;

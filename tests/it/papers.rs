@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -27,13 +27,61 @@ fn parameters(template: &str) -> BTreeMap<String, String> {
     found
 }
 
+/// A section of a paper, without its heading.
+fn section<'p>(paper: &'p str, heading: &str) -> &'p str {
+    let (_, rest) = paper
+        .split_once(&format!("\n## {heading}\n"))
+        .expect("the section is there");
+    rest.split("\n## ").next().unwrap_or_default()
+}
+
+/// The rows of its table that begin with code.
+fn rows(section: &str) -> impl Iterator<Item = &str> {
+    section.lines().filter(|line| line.starts_with("| `"))
+}
+
+#[test]
+fn each_command_of_the_guide_to_deploying_is_run_by_a_test_or_said_not_to_be() {
+    let guide = read("docs/deploy.md");
+    let (before, _) = guide
+        .split_once("\n## Which of these commands")
+        .expect("the last section");
+    // Whichever stack it is about.
+    let plain = |text: &str| {
+        text.replace(" --stack ring-staging", "")
+            .replace(" --stack ring-prod", "")
+    };
+    let said: BTreeMap<String, &str> = rows(section(&guide, "Which of these commands are run by tests"))
+        .map(|row| {
+            let (command, by) = row.trim_matches(['|', ' ']).split_once(" | ").expect("two cells");
+            (command.trim_matches('`').to_owned(), by)
+        })
+        .collect();
+    let (all, text) = (sources(), plain(before));
+    for (command, by) in &said {
+        assert!(text.contains(command.as_str()), "{command} is not in the guide");
+        let tests: Vec<&str> = by.split('`').skip(1).step_by(2).collect();
+        let runs = !tests.is_empty()
+            && tests
+                .iter()
+                .all(|test| test.starts_with('.') || all.contains(&format!("fn {test}(")));
+        assert!(runs || by.starts_with("not run: "), "{command}: {by}");
+    }
+    let typed = text.lines().filter_map(|line| line.strip_prefix("$ "));
+    let typed: Vec<&str> = typed.flat_map(|line| line.split(" && ")).collect();
+    assert!(typed.len() > 10, "they were read: {typed:?}");
+    for command in typed {
+        let known = said.keys().any(|known| command.starts_with(known.as_str()));
+        assert!(known, "{command}: who runs it?");
+    }
+}
+
 #[test]
 fn the_guide_to_deploying_has_every_parameter_of_the_template_with_its_default_and_its_own_words() {
     let template = parameters(&read("template.yaml"));
     assert!(template.len() > 40, "they were read: {template:?}");
     let guide = read("docs/deploy.md");
-    let rows = guide.lines().filter(|line| line.starts_with("| `"));
-    let rows: BTreeMap<&str, (&str, &str)> = rows
+    let rows: BTreeMap<&str, (&str, &str)> = rows(section(&guide, "Parameters"))
         .map(|row| {
             let mut cells = row.trim_matches('|').split(" | ");
             let mut next = || cells.next().unwrap_or_default().trim();

@@ -3,7 +3,7 @@
 use aws_sdk_secretsmanager::Client;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use shared::edge::secret::{ClientSecrets, FromSecret as _, SigningKeys};
+use shared::edge::secret::{ClientSecrets, FromSecret as _, SecretError, SigningKeys};
 
 use crate::failure::{Doing as _, Failure};
 use crate::stack::Stack;
@@ -89,13 +89,17 @@ impl Secret {
         })
     }
 
-    /// What is wrong with such a value: what no program could read, and what one would take and is hardly meant.
-    pub(crate) fn complaint(self, text: &str) -> Option<String> {
-        let read = match self {
+    /// Whether the programs can read such a value.
+    pub(crate) fn read_as_programs_do(self, text: &str) -> Result<(), SecretError> {
+        match self {
             Self::Client => ClientSecrets::from_secret(text).map(drop),
             Self::Signing => SigningKeys::from_secret(text).map(drop),
-        };
-        if let Err(error) = read {
+        }
+    }
+
+    /// What is wrong with such a value: what no program could read, and what one would take and is hardly meant.
+    pub(crate) fn complaint(self, text: &str) -> Option<String> {
+        if let Err(error) = self.read_as_programs_do(text) {
             return Some(error.to_string());
         }
         let fields: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();

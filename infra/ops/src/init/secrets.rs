@@ -63,7 +63,11 @@ pub(super) async fn run(command: &Command, choice: &Choice, voice: Voice) -> Res
     for (secret, before) in held {
         match credentials.of(secret, before.as_deref())? {
             Some(text) if before.as_deref() != Some(text.as_str()) => {
-                if before.is_some() && !agreed && !command.dry_run {
+                // What no program can read is nobody's loss.
+                let is_of_use = before
+                    .as_deref()
+                    .is_some_and(|text| secret.read_as_programs_do(text).is_ok());
+                if is_of_use && !agreed && !command.dry_run {
                     return Err(
                         Failure::misuse(format!("The {} has another value already", secret.name()))
                             .because("nothing was written")
