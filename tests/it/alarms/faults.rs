@@ -1,17 +1,18 @@
 //! Faults, done to a stack of its own, and who is told: the alarm that is meant, and no other that pages.
 //!
 //! The emulator's alarms are evaluated whenever somebody looks. Each fault is a real one: a message, a request, a setting that is
-//! wrong. What only shows after hours is not here.
+//! wrong. What takes hours, or what AWS alone counts, is in `counted`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use aws_sdk_apigatewayv2::types::RouteSettings;
-use local::outside::{Home, claim, soon};
+use local::outside::{Home, claim, schedule_at, soon};
 use local::{Failure, Options, Place, Profile, Progress, RingChoice, Stack};
-use reqwest::StatusCode;
-use reqwest::header::AUTHORIZATION;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shared::edge::clock;
 use shared::edge::config::{Environment as _, Process};
@@ -22,7 +23,11 @@ use crate::grants::{set, set_back};
 use crate::intake::deployed;
 use crate::ops::{post, put};
 use crate::stack::hold_the_floor;
+use crate::traps::only_device;
+use crate::viewer::Viewer;
 
+/// Where nobody answers.
+const NOBODY: &str = "http://127.0.0.1:9";
 /// They tell of how quick this machine is, and not of what was done to the stack.
 const OF_THE_MACHINE: [&str; 2] = ["IntakeSlow", "IntakeVerySlow"];
 
@@ -200,6 +205,51 @@ async fn each_fault_is_told(stack: &Stack) -> Result<(), Failure> {
         set_back(stack, "token-exchange", &before).await;
     })
     .await?;
+    tells(stack, "KeyOutOfReach", async || {
+        let before = set(stack, "token-exchange", &[("TOKEN_KEY_ID", "nowhere")]).await;
+        let stranger = Home::of_strangers(stack, &json!([])).await.expect("a stranger");
+        let installed = stranger.install().await.expect("Ring tries");
+        assert_eq!(installed["partner_status"], 503, "{installed}");
+        set_back(stack, "token-exchange", &before).await;
+    })
+    .await?;
+    tells(stack, "SecretUnreadable", async || {
+        let before = set(stack, "account-link", &[("SIGNING_SECRET_ID", "nowhere")]).await;
+        let any = json!({ "nonce": "A".repeat(43), "time": clock::now().as_millisecond().to_string() });
+        let answer = home.link_with(&any).await.expect("the gateway answers");
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        set_back(stack, "account-link", &before).await;
+    })
+    .await?;
+    tells(stack, "LiveFails", async || {
+        let watched = Home::linked(stack, &json!([{ "preset": "doorbell", "live": {} }])).await;
+        let watched = watched.expect("a home with a camera");
+        let device = only_device(&watched).await.expect("its camera");
+        let before = set(stack, "partner-api", &[("RING_API_URL", NOBODY)]).await;
+        let request = stack.request(Method::POST, &format!("/v1/devices/{device}/live"));
+        let request = request
+            .bearer_auth(&watched.visitor.token)
+            .header(CONTENT_TYPE, "application/sdp");
+        let offer = Viewer::new(false).await.offer.clone();
+        let answer = request.body(offer).send().await.expect("the gateway answers");
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        set_back(stack, "partner-api", &before).await;
+    })
+    .await?;
+    tells(stack, "EventsTriedAgain", async || {
+        let before = set(stack, "event-processor", &[("EVENTS_TABLE", "nowhere")]).await;
+        assert_eq!(post(stack, &event(&home, "in vain", 0)).await, StatusCode::OK);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        set_back(stack, "event-processor", &before).await;
+    })
+    .await?;
+    tells(stack, "MediaTriedAgain", async || {
+        let before = set(stack, "media-fetch", &[("MEDIA_TABLE", "nowhere")]).await;
+        put(stack, "media", r#"{"medium_id":"med_in_vain"}"#, &[]).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        set_back(stack, "media-fetch", &before).await;
+    })
+    .await?;
     tells(stack, "IntakeFails", async || {
         let before = set(stack, "webhook-intake", &[("SIGNING_SECRET_ID", "nowhere")]).await;
         let signature = format!("sha256={}", "0".repeat(64));
@@ -209,7 +259,69 @@ async fn each_fault_is_told(stack: &Stack) -> Result<(), Failure> {
         }
         set_back(stack, "webhook-intake", &before).await;
     })
-    .await
+    .await?;
+    renewals_fail(stack, &home).await
+}
+
+/// What is due is seen by the time of the schedule's event.
+async fn minute(stack: &Stack, hours_later: i64) {
+    let time = clock::now() + jiff::SignedDuration::from_hours(hours_later);
+    let ran = stack.invoke("token-refresh", &schedule_at(time)).await;
+    ran.expect("the schedule's program ends well, whatever Ring says");
+}
+
+async fn renewals_fail(stack: &Stack, home: &Home<'_>) -> Result<(), Failure> {
+    tells(stack, "RescueUnreadable", async || minute(stack, 0).await).await?;
+    // Each renewal comes a day after the one before.
+    tells(stack, "RenewalsLate", async || minute(stack, 27).await).await?;
+    tells(stack, "RenewalsVeryLate", async || minute(stack, 27 + 24 + 26).await).await?;
+    tells(stack, "LinksRefused", async || {
+        let revoke = json!({ "user": home.account, "which": "all" });
+        let revoked = stack.ring().order(Method::POST, "tokens/revoke", Some(&revoke)).await;
+        revoked.expect("Ring revokes them");
+        minute(stack, 27 + 24 + 26 + 26).await;
+    })
+    .await?;
+    tells(stack, "CredentialsRefused", async || {
+        let id = stack.output("OAuthSecretId").expect("an output");
+        let secrets = &stack.aws().secrets;
+        let held = secrets
+            .get_secret_value()
+            .secret_id(id)
+            .send()
+            .await
+            .expect("it is read");
+        let right = held.secret_string().expect("a string");
+        let mut wrong: Value = serde_json::from_str(right).expect("JSON");
+        wrong["client_secret"] = "of_another_client".into();
+        let put = async |text: &str| {
+            let put = secrets
+                .put_secret_value()
+                .secret_id(id)
+                .secret_string(text)
+                .send()
+                .await;
+            put.expect("it is written");
+        };
+        put(&wrong.to_string()).await;
+        let before = set(stack, "token-refresh", &[("LOG_LEVEL", "info")]).await; // another process, which reads it anew
+        minute(stack, 27 + 24 + 26 + 26 + 26).await;
+        put(right).await;
+        set_back(stack, "token-refresh", &before).await;
+    })
+    .await?;
+    let down = json!({ "method": "POST", "path": "/oauth/token", "count": null, "do": "answer", "status": 503 });
+    stack.ring().order(Method::POST, "faults", Some(&down)).await?;
+    tells(stack, "MostRenewalsFail", async || {
+        for _ in 0..3 {
+            minute(stack, 200).await;
+        }
+    })
+    .await?;
+    tells(stack, "TokensEndInDays", async || minute(stack, 26 * 24).await).await?;
+    tells(stack, "TokensEndNow", async || minute(stack, 29 * 24 + 12).await).await?;
+    stack.ring().order(Method::DELETE, "faults", None).await?;
+    Ok(())
 }
 
 #[test]
