@@ -339,6 +339,7 @@ fn each_fault_rings_the_alarm_that_is_meant_and_pages_nobody_else() {
             let stack = Stack::up(Place::find().await?, options).await?;
             each_fault_is_told(&stack).await?;
             if Process.get("PICTURES").is_some() {
+                pictures::ordinary_minutes(&stack).await?;
                 pictures::draw(&stack).await;
             }
             Ok::<_, Failure>(())

@@ -3,25 +3,106 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
-use local::Stack;
+use local::outside::{Home, schedule_at};
+use local::{Failure, Life, Stack};
+use reqwest::Method;
 use serde_json::{Value, json};
 use shared::edge::clock;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
 
 use super::dashboards;
-use super::faults::ask;
+use super::faults::{ask, ringing};
 
 const WIDTH: i64 = 560;
 const HEIGHT: i64 = 210;
 /// For how long back, and in which steps, in seconds.
-const SECONDS: i64 = 90;
-const STEP: i64 = 5;
+const SECONDS: i64 = 300;
+const STEP: i64 = 10;
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+
+/// How long it is an ordinary day, after the faults.
+const ORDINARY: Duration = Duration::from_secs(210);
+/// How often then somebody else links, tokens are renewed, a canary is sent and a capture asked for.
+const EACH: Duration = Duration::from_secs(15);
 
 /// One line of a widget: its words, and its values by the minute.
 struct Series {
     label: String,
     points: Vec<(i64, f64)>,
+}
+
+/// Some minutes of any day: motion and the bell in a home, with their pictures and clips, people who link, renewals, canaries, and
+/// a recorder at work.
+pub(super) async fn ordinary_minutes(stack: &Stack) -> Result<(), Failure> {
+    let life = Life::begin(stack).await?;
+    let looked = stack.request(Method::GET, "/ring/home").send().await;
+    looked.expect("somebody opens the console");
+    let recorder = stack.recorder();
+    let mut recorder = Command::new(&recorder.program);
+    let recorder = recorder.env_clear().envs(&stack.recorder().environment);
+    let mut recorder = recorder
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let mut said = BufReader::new(recorder.stdout.take().expect("its lines")).lines();
+    let counts = async {
+        while let Ok(Some(line)) = said.next_line().await {
+            count(stack, &line).await;
+        }
+    };
+    let people = async {
+        for day in 1.. {
+            let home = Home::linked(stack, &json!([{ "preset": "doorbell", "live": {} }])).await?;
+            for device in home.device_ids().await?.values() {
+                let route = format!("/v1/devices/{device}/captures");
+                home.call(Method::POST, &route, Some(&json!({ "duration": 10_000 })))
+                    .await?;
+            }
+            stack.invoke("canary", &schedule_at(clock::now())).await?;
+            let later = jiff::SignedDuration::from_hours(25 * day);
+            stack
+                .invoke("token-refresh", &schedule_at(clock::now() + later))
+                .await?;
+            // Queues are counted when somebody looks at the alarms.
+            ringing(stack, &stack.outputs().stack_name).await?;
+            tokio::time::sleep(EACH).await;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        failure = life.go_on() => Err(failure),
+        wrong = people => wrong,
+        () = counts => Err(Failure::new("The recorder has ended")),
+        () = tokio::time::sleep(ORDINARY) => Ok(()),
+    }
+}
+
+/// What a line of the recorder's counts, counted as CloudWatch would: no function's log has it.
+async fn count(stack: &Stack, line: &str) {
+    let Ok(line) = serde_json::from_str::<Value>(line) else {
+        return;
+    };
+    let Some(directive) = line["_aws"]["CloudWatchMetrics"].get(0) else {
+        return;
+    };
+    let dimensions = json!([{ "Name": "service", "Value": line["service"] }]);
+    for metric in directive["Metrics"].as_array().into_iter().flatten() {
+        let name = metric["Name"].as_str().unwrap_or_default();
+        let values = line[name]
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| vec![line[name].clone()]);
+        let data = values
+            .iter()
+            .map(|value| json!({ "MetricName": name, "Dimensions": dimensions, "Value": value }));
+        let counts = json!({ "Namespace": directive["Namespace"], "MetricData": data.collect::<Vec<_>>() });
+        ask(stack, "PutMetricData", &counts).await;
+    }
 }
 
 /// Draws each dashboard as the stack stands now.
