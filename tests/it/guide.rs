@@ -217,7 +217,11 @@ fn a_program_is_changed_by_cargo_lambda_and_nothing_else_of_it() {
                 settings.runtime,
             )
         };
-        let before = settings().await;
+        let revision = async || {
+            let settings = stack.aws().functions.get_function_configuration().function_name(name);
+            settings.send().await.expect("its settings").revision_id
+        };
+        let (before, older) = (settings().await, revision().await);
         let mut command = tokio::process::Command::new(tools.join("cargo-lambda"));
         let command = signed_in(stack, &mut command).current_dir(stack.place().checkout());
         // It asks cargo about the workspace.
@@ -228,6 +232,7 @@ fn a_program_is_changed_by_cargo_lambda_and_nothing_else_of_it() {
         let output = command.output().await.expect("it runs");
         let said = text(&output.stdout) + &text(&output.stderr);
         assert!(output.status.success(), "{said}");
+        assert_ne!(revision().await, older, "it was changed");
         assert_eq!(settings().await, before, "its settings are as they were");
         let (body, _) = made(&Uuid::new_v4().to_string(), clock::now());
         assert_eq!(post(stack, body.as_bytes()).await, StatusCode::OK);

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::ops::post;
 use crate::stack::alone_on_the_stack;
 
-/// What `token-refresh` has counted of this metric since then, line by line.
+/// What has been counted of this metric since then, value by value.
 pub(crate) async fn counted(stack: &Stack, metric: &str, since: Timestamp) -> Result<Vec<u64>, Failure> {
     let logs = stack.gather_logs().await?;
     let logs = std::fs::read_to_string(logs).expect("the logs");
@@ -23,7 +23,11 @@ pub(crate) async fn counted(stack: &Stack, metric: &str, since: Timestamp) -> Re
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line.get(line.find('{')?..)?).ok());
     let since = lines.filter(|line| line["_aws"]["Timestamp"].as_i64() >= Some(since.as_millisecond()));
-    Ok(since.filter_map(|line| line[metric].as_u64()).collect())
+    let values = since.flat_map(|line| match &line[metric] {
+        Value::Array(values) => values.clone(),
+        value => vec![value.clone()],
+    });
+    Ok(values.filter_map(|value| value.as_u64()).collect())
 }
 
 /// A press of this button at this time.

@@ -76,7 +76,15 @@ async fn canary_says(stack: &Stack, missed: u64) -> Result<(), Failure> {
 fn the_canary_follows_its_event_from_the_public_url_to_its_record_and_says_where_it_is_missed() {
     alone_on_the_stack(async |stack| {
         let held = async {
+            let since = clock::now();
             canary_says(stack, 0).await?;
+            // They were written when the stack was brought up, or by a test since.
+            let ages = counted(stack, "secret_age_ms", since).await?;
+            claim(
+                ages.len() == 2 && ages.iter().all(|age| *age < 2 * 3_600_000),
+                "it tells how old each of the two secrets is",
+                &ages,
+            )?;
             let name = &stack.outputs().functions["canary"];
             let line = soon("the canary's line is in the log", async || {
                 let logs = std::fs::read_to_string(stack.gather_logs().await?).expect("the logs");

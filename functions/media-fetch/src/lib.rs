@@ -38,7 +38,7 @@ use shared::edge::bus::{Bus, BusError};
 use shared::edge::clock::signed;
 use shared::edge::function::Function;
 use shared::edge::metrics::Metrics;
-use shared::edge::queue::{Queue, QueueError};
+use shared::edge::queue::{Message, Queue, QueueError};
 use shared::edge::table::StoreError;
 use shared::edge::{aws, clock, telemetry};
 use shared::event::ports::Media as _;
@@ -49,7 +49,7 @@ use shared::link::Link;
 use shared::link::store::LinkTable;
 use shared::media::archive::{Archive, ArchiveError, Receipt, thumbnail_key};
 use shared::media::still::{self, Unmaskable};
-use shared::media::store::{Deleted, Due, Media};
+use shared::media::store::{Deleted, Due, Media, Owed};
 use shared::media::{
     Job, Medium, MediumId, Object, Progress, Request, Retired, WAITS_FOR, fetch_message, film, thumbnail_request,
 };
@@ -66,6 +66,8 @@ const REFRESH_WITHIN: Duration = Duration::from_secs(20);
 /// How much of what is due one sweep takes on, and how many media of a device it looks at together.
 const MOST_DUE: usize = 500;
 const PAGE: usize = 100;
+/// What is owed and not done after this is begun anew.
+const OWED_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// The media fetch.
 #[derive(Debug)]
@@ -356,11 +358,13 @@ impl MediaFetch {
     /// Erases a part of what there is of somebody. What is not done at once is gone on with by a message of its own, so that
     /// much of it is no failure.
     async fn erase(&self, erasure: &Erasure) -> Result<Outcome, Undone> {
-        let now = clock::now();
-        self.metrics
-            .time("erasure_open_ms", now.duration_since(erasure.requested_at));
+        let (now, owed) = (clock::now(), erasure.owed());
+        self.media.owe(&owed, now + signed(OWED_FOR)).await?;
         Ok(match self.eraser.erase(erasure, now).await? {
-            Erased::All => Outcome::Done,
+            Erased::All => {
+                self.media.owed_no_more(&owed).await?;
+                Outcome::Done
+            }
             Erased::NotYet => Outcome::RetryAfter(Duration::from_secs(2)),
             Erased::Some => {
                 self.source.queue.send(erasure.message()).await?;
@@ -392,9 +396,24 @@ impl MediaFetch {
                 }
                 Due::Purge(retired) => self.purge(&retired).await?,
                 Due::Deleted(deleted) => self.delete_objects(&deleted).await?,
+                Due::Owed(owed) => self.do_again(&owed).await?,
             }
         }
         Ok(if is_all { Outcome::Done } else { Outcome::Retry })
+    }
+
+    /// Has a part of an erasure done again that is not done after a day, and tells for how long it is owed.
+    async fn do_again(&self, owed: &Owed) -> Result<(), Undone> {
+        let now = clock::now();
+        let since = now.duration_since(owed.promised_at);
+        self.metrics.time("erasure_open_ms", since);
+        tracing::error!(
+            owed = owed.name,
+            hours = since.as_hours(),
+            "a part of an erasure is not done yet"
+        );
+        self.source.queue.send(Message::new(owed.message.clone())).await?;
+        Ok(self.media.owe(owed, now + signed(OWED_FOR)).await?)
     }
 
     /// Purges the media of a removed device, unless it is there again.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::edge::queue::Message;
 use crate::event;
+use crate::media::store::Owed;
 
 pub mod archive;
 pub mod erase;
@@ -70,7 +71,21 @@ impl Erasure {
     /// The message that has it done.
     #[must_use]
     pub fn message(&self) -> Message {
-        Message::new(serde_json::json!({ "erase": self }).to_string()).delay(ERASE_AFTER)
+        Message::new(self.job()).delay(ERASE_AFTER)
+    }
+
+    /// That it is owed: a message may be given up, and what it was to do is to be done all the same.
+    #[must_use]
+    pub fn owed(&self) -> Owed {
+        Owed {
+            name: format!("{}#{}", self.receipt, self.part.name()),
+            promised_at: self.requested_at,
+            message: self.job(),
+        }
+    }
+
+    fn job(&self) -> String {
+        serde_json::json!({ "erase": self }).to_string()
     }
 }
 

@@ -147,7 +147,9 @@ pub async fn begin(captures: &impl Captures, asked: &Medium, now: Timestamp) -> 
         let done = match &slot {
             // It was asked for in this moment, by whoever has the same event in hand: it does not prolong itself, and they may
             // not come to tell anybody of it.
-            Some(slot) if slot.medium_id == asked.id => return Ok(Begun::Before(asked.id.clone())),
+            Some(slot) if slot.is_taken(now) && slot.medium_id == asked.id => {
+                return Ok(Begun::Before(asked.id.clone()));
+            }
             Some(slot) if slot.is_taken(now) => {
                 let prolonged = slot.prolonged(until);
                 let done = captures.prolong(&prolonged, &asked.id).await;

@@ -172,7 +172,8 @@ impl<T: FromSecret, S: Source> Secret<T, S> {
             .unwrap_or_else(|_| Err(SecretError::Unavailable("it took too long".into())))
             .or_else(|error| {
                 self.known().failed_at = Some(now);
-                tracing::warn!(
+                tracing::error!(
+                    alarm = "secret_unreadable",
                     error = &error as &dyn std::error::Error,
                     "a secret can't be read; what is in memory serves on"
                 );

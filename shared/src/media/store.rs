@@ -1,5 +1,5 @@
-//! Where media are kept: one row each, a slim one for each that waits for its device, and one for each removed device whose
-//! media are to be purged. The last two come due.
+//! Where media are kept: one row each, a slim one for each that waits for its device, one for each removed device whose media are
+//! to be purged, and one for each thing that is owed to somebody. All but the first come due.
 
 use std::time::Duration;
 
@@ -67,6 +67,19 @@ pub enum Due {
     Purge(Retired),
     /// A medium that was deleted, and whose objects may be there still.
     Deleted(Deleted),
+    /// What somebody was promised, and is not done.
+    Owed(Owed),
+}
+
+/// What somebody was promised: its message is sent again until it is done, whatever becomes of those before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owed {
+    /// What no other has.
+    pub name: String,
+    /// When it was promised.
+    pub promised_at: Timestamp,
+    /// The body of its message.
+    pub message: String,
 }
 
 /// A medium that was deleted, while its objects may be there still.
@@ -301,6 +314,10 @@ impl Media {
                     let row: Option<DueRow<Deleted>> = self.table.get(&key).await?;
                     let row = row.filter(|row| row.due_at <= now.as_millisecond());
                     due.extend(row.map(|row| Due::Deleted(row.what)));
+                } else if key.sk == OWED {
+                    let row: Option<DueRow<Owed>> = self.table.get(&key).await?;
+                    let row = row.filter(|row| row.due_at <= now.as_millisecond());
+                    due.extend(row.map(|row| Due::Owed(row.what)));
                 } else if key.sk == PURGE {
                     let row: Option<DueRow<Retired>> = self.table.get(&key).await?;
                     let row = row.filter(|row| row.due_at <= now.as_millisecond());
@@ -359,6 +376,21 @@ impl Media {
     /// The objects of a medium that was deleted are gone.
     pub async fn deleted(&self, deleted: &Deleted) -> Result<(), StoreError> {
         self.table.delete(&deleted_key(&deleted.deleted_medium)).await
+    }
+
+    /// Something is owed. It comes due at this time, unless it is done before.
+    pub async fn owe(&self, owed: &Owed, due: Timestamp) -> Result<(), StoreError> {
+        let key = owed_key(&owed.name);
+        let put = self
+            .table
+            .put(row(&key, &DueRow::new(owed, &key.pk, due.as_millisecond()))?);
+        put.send().await?;
+        Ok(())
+    }
+
+    /// It is done.
+    pub async fn owed_no_more(&self, owed: &Owed) -> Result<(), StoreError> {
+        self.table.delete(&owed_key(&owed.name)).await
     }
 
     /// Forgets a medium, and whatever else is kept under its id.
@@ -443,9 +475,16 @@ impl ports::Media for Media {
 /// The row of a medium whose objects are to go, in its own partition.
 const DELETED: &str = "deleted";
 
+fn owed_key(name: &str) -> Key {
+    Key::new(format!("owed#{name}"), OWED)
+}
+
 fn deleted_key(id: &MediumId) -> Key {
     Key::new(id.as_str(), DELETED)
 }
+
+/// The row of what is owed, in its own partition.
+const OWED: &str = "owed";
 
 /// The row of a removed device, among the device's.
 const PURGE: &str = "purge";

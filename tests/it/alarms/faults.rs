@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use aws_sdk_apigatewayv2::types::RouteSettings;
 use local::outside::{Home, claim, schedule_at, soon};
@@ -14,8 +13,10 @@ use local::{Failure, Options, Place, Profile, Progress, RingChoice, Stack};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use shared::account::{Erasure, Part};
 use shared::edge::clock;
 use shared::edge::config::{Environment as _, Process};
+use shared::media::store::Media;
 use uuid::Uuid;
 
 use super::{blocks, pictures, value};
@@ -87,15 +88,8 @@ async fn tells(stack: &Stack, alarm: &str, fault: impl AsyncFnOnce()) -> Result<
         &before,
     )?;
     fault().await;
-    let after = soon(&format!("{alarm} is on"), async || {
-        let on = ringing().await?;
-        Ok(if on.contains(alarm) {
-            Ok(on)
-        } else {
-            Err(format!("{on:?}"))
-        })
-    })
-    .await?;
+    is_on(stack, alarm).await;
+    let after = ringing().await?;
     let others: Vec<_> = after
         .difference(&before)
         .filter(|name| *name != alarm && pages().contains(*name))
@@ -105,6 +99,20 @@ async fn tells(stack: &Stack, alarm: &str, fault: impl AsyncFnOnce()) -> Result<
         &format!("the fault of {alarm} pages nobody else"),
         &others,
     )
+}
+
+/// Waits until this alarm is on.
+async fn is_on(stack: &Stack, alarm: &str) {
+    let what = format!("{alarm} is on");
+    let on = soon(&what, async || {
+        let on = ringing(stack, &stack.outputs().stack_name).await?;
+        Ok(if on.contains(alarm) {
+            Ok(())
+        } else {
+            Err(format!("{on:?}"))
+        })
+    });
+    on.await.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 /// An event of this home, made and happened so many seconds ago.
@@ -226,28 +234,42 @@ async fn each_fault_is_told(stack: &Stack) -> Result<(), Failure> {
         let watched = watched.expect("a home with a camera");
         let device = only_device(&watched).await.expect("its camera");
         let before = set(stack, "partner-api", &[("RING_API_URL", NOBODY)]).await;
-        let request = stack.request(Method::POST, &format!("/v1/devices/{device}/live"));
-        let request = request
-            .bearer_auth(&watched.visitor.token)
-            .header(CONTENT_TYPE, "application/sdp");
-        let offer = Viewer::new(false).await.offer.clone();
-        let answer = request.body(offer).send().await.expect("the gateway answers");
-        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        for _ in 0..3 {
+            let request = stack.request(Method::POST, &format!("/v1/devices/{device}/live"));
+            let request = request
+                .bearer_auth(&watched.visitor.token)
+                .header(CONTENT_TYPE, "application/sdp");
+            let offer = Viewer::new(false).await.offer.clone();
+            let answer = request.body(offer).send().await.expect("the gateway answers");
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
         set_back(stack, "partner-api", &before).await;
     })
     .await?;
     tells(stack, "EventsTriedAgain", async || {
         let before = set(stack, "event-processor", &[("EVENTS_TABLE", "nowhere")]).await;
         assert_eq!(post(stack, &event(&home, "in vain", 0)).await, StatusCode::OK);
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        is_on(stack, "EventsTriedAgain").await;
         set_back(stack, "event-processor", &before).await;
     })
     .await?;
     tells(stack, "MediaTriedAgain", async || {
         let before = set(stack, "media-fetch", &[("MEDIA_TABLE", "nowhere")]).await;
         put(stack, "media", r#"{"medium_id":"med_in_vain"}"#, &[]).await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        is_on(stack, "MediaTriedAgain").await;
         set_back(stack, "media-fetch", &before).await;
+    })
+    .await?;
+    tells(stack, "EraseTakesLong", async || {
+        // Its message was given up weeks ago.
+        let erasure = Erasure {
+            receipt: Uuid::new_v4().to_string(),
+            requested_at: clock::now() - jiff::SignedDuration::from_hours(26 * 24),
+            part: Part::Archive("exports/in_vain.tar".to_owned()),
+        };
+        let media = Media::new(&stack.aws().config, &stack.outputs().tables["media"]);
+        media.owe(&erasure.owed(), clock::now()).await.expect("it is owed");
+        put(stack, "media", r#"{"sweep":"due"}"#, &[]).await;
     })
     .await?;
     tells(stack, "IntakeFails", async || {
@@ -310,12 +332,14 @@ async fn renewals_fail(stack: &Stack, home: &Home<'_>) -> Result<(), Failure> {
         set_back(stack, "token-refresh", &before).await;
     })
     .await?;
+    // One grant that fails, minute by minute, pages nobody.
+    for _ in 0..3 {
+        Home::linked(stack, &json!([])).await?;
+    }
     let down = json!({ "method": "POST", "path": "/oauth/token", "count": null, "do": "answer", "status": 503 });
     stack.ring().order(Method::POST, "faults", Some(&down)).await?;
     tells(stack, "MostRenewalsFail", async || {
-        for _ in 0..3 {
-            minute(stack, 200).await;
-        }
+        minute(stack, 200).await;
     })
     .await?;
     tells(stack, "TokensEndInDays", async || minute(stack, 26 * 24).await).await?;
