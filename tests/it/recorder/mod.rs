@@ -88,7 +88,8 @@ async fn what_is_lost_on_the_way_and_sent_again_is_not_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_nothing_is_sent_again_a_key_frame_is_asked_for_and_what_is_kept_is_whole() {
     let scene = Scene::with("doorbell", json!({ "loss": 0.03, "retransmit": false })).await;
-    let recorded = scene.record(seconds(12)).await;
+    // Not much longer than five seconds: broken for so long in all, a recorder keeps what is damaged, and losses are by chance.
+    let recorded = scene.record(seconds(6)).await;
     assert!(recorded.sum(|counts| counts.packets_lost) > 0);
     assert!(recorded.sessions[0]["key_frames_asked"].as_u64().expect("a count") > 0);
     let damaged = recorded.sum(|counts| counts.frames_damaged);
